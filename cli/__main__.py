@@ -1,0 +1,39 @@
+"""`millrace`: one command a module; an error is one line on standard error and exit code 1."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from cli.poll import poll
+from cli.query import query
+from cli.status import status
+from cli.up import demo, up
+from cli.validate import schema, validate
+from cli.wait import wait
+from shared.domain.errors import MillraceError
+
+commands = typer.Typer(
+    help="Turn any third-party tool that only answers HTTP GET into a SQL table.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (validate, up, demo, poll, status, wait, query, schema):
+    commands.command()(command)
+
+
+def main() -> None:
+    """Run a command; what Millrace raises on purpose is shown without a traceback."""
+    try:
+        commands()
+    except MillraceError as error:
+        sys.stderr.write(f"millrace: {error}\n")
+        raise SystemExit(1) from error
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

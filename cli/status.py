@@ -1,0 +1,72 @@
+"""`millrace status`: where everything is."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cli.pipeline import DATA, DataOption, JsonOption, opened
+from shared.flow.pipeline_status import PipelineStatus, read_status
+
+if TYPE_CHECKING:
+    from shared.wiring import App
+
+
+def status(*, data: DataOption = DATA, as_json: JsonOption = False) -> None:
+    """Show every arrow: what was sent, landed, run and merged, and what is pending."""
+    found = asyncio.run(_read(data))
+    if as_json:
+        content = dataclasses.asdict(found) | {"pending": found.pending()}
+        typer.echo(json.dumps(content, indent=2))
+    else:
+        Console().print(picture(found))
+        for line in found.pending() or ["everything is caught up"]:
+            typer.echo(line)
+
+
+async def read(app: App) -> PipelineStatus:
+    """The status, through an app's ports."""
+    return await read_status(
+        app.document,
+        hub=app.hub,
+        cursors=app.cursors,
+        raw=app.raw,
+        quarantine=app.quarantine,
+        ledger=app.ledger,
+    )
+
+
+def picture(found: PipelineStatus) -> Table:
+    """One line an arrow."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("arrow", "of", "done", "state"):
+        table.add_column(heading, justify="right" if heading == "done" else "left")
+    for source in found.sources:
+        sent = f"in {source.events_sent:,} events"
+        table.add_row("source → hub", source.name, f"{source.records_sent:,} records", sent)
+    for hub in found.hubs:
+        state = f"{hub.lag:,} waiting" if hub.lag > 0 else "caught up"
+        if hub.quarantined:
+            state += f", {hub.quarantined:,} in quarantine"
+        table.add_row("hub → raw", hub.material, f"{hub.landed:,} events", state)
+    for dataset in found.datasets:
+        runs = f"{dataset.succeeded:,} runs"
+        state = dataset.open or ("blobs wait for a run" if dataset.waiting else "caught up")
+        if dataset.failed:
+            state += f", {dataset.failed:,} failed"
+        table.add_row("raw → run", dataset.name, runs, state)
+        bad = dataset.records_quarantined
+        kept = f"{bad:,} records in quarantine" if bad else "no bad records"
+        table.add_row("run → table", dataset.table, f"{dataset.rows:,} rows", kept)
+    return table
+
+
+async def _read(data: DataOption) -> PipelineStatus:
+    async with opened(data) as app:
+        return await read(app)

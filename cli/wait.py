@@ -1,0 +1,76 @@
+"""`millrace wait`: return when every arrow is idle and caught up."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.pipeline import DATA, DataOption, opened
+from cli.status import read
+from shared.adapters.memory import MemoryCursorStore, MemoryHub, MemoryQuarantine
+from shared.domain.errors import MillraceError
+from shared.flow.source_to_hub import poll_source
+
+if TYPE_CHECKING:
+    from shared.domain.document import Source
+    from shared.wiring import App
+
+_PAUSE_S = 0.3
+
+
+def wait(
+    *,
+    timeout: Annotated[float, typer.Option(help="Give up after so many seconds.")] = 300,
+    data: DataOption = DATA,
+) -> None:
+    """Wait until nothing is left to poll, land, run or merge; exit 1 at the time limit."""
+    left = asyncio.run(_wait(data, timeout_s=timeout))
+    for line in left:
+        typer.echo(f"still pending: {line}", err=True)
+    if left:
+        raise typer.Exit(1)
+    typer.echo("everything is caught up")
+
+
+async def pending(app: App) -> list[str]:
+    """What is left to do, source first: what a source still has is asked of the source itself."""
+    for source in app.document.sources:
+        if problem := await _unread(app, source):
+            return [problem]
+    return (await read(app)).pending()
+
+
+async def _wait(data: DataOption, *, timeout_s: float) -> list[str]:
+    left = ["nothing was looked at yet"]
+    try:
+        async with asyncio.timeout(timeout_s), opened(data) as app:
+            while left:
+                try:
+                    left = await pending(app)
+                except MillraceError as error:
+                    left = [str(error)]
+                if left:
+                    await asyncio.sleep(_PAUSE_S)
+    except TimeoutError:
+        return left
+    return left
+
+
+async def _unread(app: App, source: Source) -> str:
+    """Poll without sending, to learn what a poll would send now."""
+    cursors = MemoryCursorStore()
+    if kept := await app.cursors.read(source.name):
+        cursors.kept[source.name] = kept
+    report = await poll_source(
+        source,
+        app.document.hub(source.publishes),
+        reader=app.source,
+        hub=MemoryHub(),
+        cursors=cursors,
+        quarantine=MemoryQuarantine(),
+        clock=app.clock,
+    )
+    unread = report.records_sent
+    return f"source {source.name}: {unread} records not polled yet" if unread else ""

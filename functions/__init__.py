@@ -1,0 +1,1 @@
+"""The triggers: decode, delegate to one step, emit its report."""

@@ -1,0 +1,43 @@
+"""hub → raw: one Event Hub function a hub, in a consumer group of its own.
+
+The retry policy has no end: the host checkpoints a failed batch once its retries are exhausted, and
+what it checkpoints is never delivered again. A batch fails only while the world is unwell.
+"""
+
+import azure.functions as func
+
+from shared import wiring
+from shared.adapters.functions_host import hub_batch
+from shared.domain.document import EventHub
+from shared.flow.hub_to_raw import land_batch
+
+blueprint = func.Blueprint()
+
+
+def register(hub: EventHub) -> None:
+    """Register the function `land_<material>`."""
+
+    @blueprint.function_name(f"land_{hub.material.replace('-', '_')}")
+    @blueprint.event_hub_message_trigger(
+        arg_name="events",
+        connection="EVENT_HUBS",
+        event_hub_name=hub.material,
+        consumer_group="hub-to-raw",
+        cardinality=func.Cardinality.MANY,
+        data_type=func.DataType.BINARY,
+    )
+    @blueprint.retry(
+        strategy="exponential_backoff",
+        max_retry_count="-1",
+        minimum_interval="00:00:01",
+        maximum_interval="00:01:00",
+    )
+    async def land(events: list[func.EventHubEvent]) -> None:
+        app = await wiring.app()
+        batch = hub_batch(events, material=hub.material)
+        report = await land_batch(batch, raw=app.raw, quarantine=app.quarantine, clock=app.clock)
+        app.telemetry.emit(report)
+
+
+for each in wiring.document().eventhubs:
+    register(each)

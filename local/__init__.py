@@ -1,0 +1,1 @@
+"""The local stack: every system the pipeline meets in Azure, on one machine."""

@@ -1,0 +1,1 @@
+"""The world: one file a system, each playing one or more ports."""

@@ -1,0 +1,1 @@
+"""The arrows: one module a trigger, domain and ports only; every step is safe to repeat."""

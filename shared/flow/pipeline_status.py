@@ -1,0 +1,141 @@
+"""The whole pipeline: where everything is, read from the state each arrow keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shared.domain.document import Dataset, Document, Source
+    from shared.ports import CursorStore, Hub, Ledger, Quarantine, RawStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStatus:
+    """source → hub: totals since the first poll."""
+
+    name: str
+    records_sent: int
+    events_sent: int
+    changed_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubStatus:
+    """hub → raw: how many events the hub took, and how many of them are landed."""
+
+    material: str
+    events: int
+    landed: int
+    quarantined: int
+
+    @property
+    def lag(self) -> int:
+        """Events that are not landed yet."""
+        return self.events - self.landed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetStatus:
+    """raw → run → table."""
+
+    name: str
+    table: str
+    runs: int
+    succeeded: int
+    failed: int
+    open: str
+    waiting: bool
+    message: str
+    rows: int
+    records_quarantined: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineStatus:
+    """Every arrow."""
+
+    sources: tuple[SourceStatus, ...]
+    hubs: tuple[HubStatus, ...]
+    datasets: tuple[DatasetStatus, ...]
+
+    def pending(self) -> list[str]:
+        """What is still to happen behind the sources, a line each; none when all is caught up."""
+        waits = [
+            f"hub {hub.material}: {hub.lag} events not landed" for hub in self.hubs if hub.lag > 0
+        ]
+        for dataset in self.datasets:
+            if dataset.open:
+                because = f" ({dataset.message})" if dataset.message else ""
+                waits.append(f"dataset {dataset.name}: {dataset.open}{because}")
+            elif dataset.waiting:
+                waits.append(f"dataset {dataset.name}: landed blobs without a run")
+            if dataset.failed:
+                waits.append(f"dataset {dataset.name}: {dataset.failed} failed runs")
+        return waits
+
+
+async def read_status(
+    document: Document,
+    *,
+    hub: Hub,
+    cursors: CursorStore,
+    raw: RawStore,
+    quarantine: Quarantine,
+    ledger: Ledger,
+) -> PipelineStatus:
+    """Read every arrow's state in the order of the flow.
+
+    In that order, what moves on meanwhile is seen where it arrives. Raises `TryLater`.
+    """
+    sources = [await _source(each, cursors=cursors) for each in document.sources]
+    hubs = [
+        await _hub(each.material, hub=hub, raw=raw, quarantine=quarantine)
+        for each in document.eventhubs
+    ]
+    datasets = [await _dataset(each, raw=raw, ledger=ledger) for each in document.datasets]
+    return PipelineStatus(sources=tuple(sources), hubs=tuple(hubs), datasets=tuple(datasets))
+
+
+async def _source(source: Source, *, cursors: CursorStore) -> SourceStatus:
+    kept = await cursors.read(source.name)
+    return SourceStatus(
+        name=source.name,
+        records_sent=kept.value.records_sent if kept else 0,
+        events_sent=kept.value.events_sent if kept else 0,
+        changed_at=kept.value.changed_at if kept else "",
+    )
+
+
+async def _hub(material: str, *, hub: Hub, raw: RawStore, quarantine: Quarantine) -> HubStatus:
+    sent = await hub.last_sequences(material)
+    landed = await raw.positions(material)
+    return HubStatus(
+        material=material,
+        events=sum(last + 1 for last in sent.values()),
+        landed=sum(last + 1 for last in landed.values()),
+        quarantined=await quarantine.count("events", material),
+    )
+
+
+async def _dataset(dataset: Dataset, *, raw: RawStore, ledger: Ledger) -> DatasetStatus:
+    landed = await raw.positions(dataset.consumes)
+    progress = await ledger.progress(dataset.name)
+    runs = await ledger.runs(dataset.name)
+    succeeded = [run for run in runs if run.state == "succeeded"]
+    openly = next((run for run in runs if run.id == progress.run_open), None)
+    return DatasetStatus(
+        name=dataset.name,
+        table=dataset.table,
+        runs=len(runs),
+        succeeded=len(succeeded),
+        failed=sum(run.state == "failed" for run in runs),
+        open=f"run {openly.id} {openly.state}, attempt {openly.attempt}" if openly else "",
+        waiting=any(
+            partition not in progress.planned or progress.planned[partition].sequence < sequence
+            for partition, sequence in landed.items()
+        ),
+        message=openly.message if openly else "",
+        rows=sum(run.counts.get("inserted", 0) for run in succeeded),
+        records_quarantined=sum(run.counts.get("quarantined", 0) for run in succeeded),
+    )

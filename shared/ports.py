@@ -1,0 +1,164 @@
+"""What the arrows need from the world.
+
+Everything here is async. The only concurrency a port promises is *create if absent* or *replace if
+unchanged*. Whatever is absent is `None`, never an error. All of them raise `TryLater` when the
+world is unwell and `Misconfigured` when a person must act.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from shared.domain.cloud_event import CloudEvent
+    from shared.domain.cursor import Cursor
+    from shared.domain.document import Source
+    from shared.domain.job_run import JobRun
+    from shared.domain.page import Page
+    from shared.domain.quarantine import Quarantined
+    from shared.domain.raw_blob import Partition, RawBlob, RawHead
+    from shared.domain.run import Planned, Progress, Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept[T]:
+    """A value and the store's version of it, to replace it only if unchanged."""
+
+    value: T
+    version: str
+
+
+class Clock(Protocol):
+    """The time, read once a step."""
+
+    def now(self) -> datetime:
+        """Return the present moment, aware, in UTC."""
+
+
+class SourceReader(Protocol):
+    """A third-party tool behind HTTP GET."""
+
+    async def fetch(self, source: Source, *, conditions: Mapping[str, str]) -> Page | None:
+        """Return the page, or None when the source says it has not changed.
+
+        `conditions` are the headers of a conditional GET. Raises `BadRecord` for an answer that is
+        not a page and `TryLater` for one that may come later.
+        """
+
+
+class Hub(Protocol):
+    """The hub: events of a material, in partitions."""
+
+    async def send(self, material: str, events: Mapping[int, Sequence[CloudEvent]]) -> None:
+        """Send events to their partitions, in order within each; return when acknowledged.
+
+        Not idempotent: what fails half-way is sent again whole, and repeats are harmless later.
+        """
+
+    async def last_sequences(self, material: str) -> dict[str, int]:
+        """Return the last sequence number of every partition; -1 for an empty one."""
+
+
+class CursorStore(Protocol):
+    """How far each source has been read."""
+
+    async def read(self, source: str) -> Kept[Cursor] | None:
+        """Return the cursor, or None for a source never read."""
+
+    async def replace(self, source: str, cursor: Cursor, *, unchanged: str | None) -> bool:
+        """Replace the cursor if its version is still `unchanged` (None: absent); say whether."""
+
+
+class RawStore(Protocol):
+    """The raw zone: immutable blobs, and up to where each partition is landed."""
+
+    async def last_landed(self, partition: Partition) -> int:
+        """Return the remembered last landed sequence number; -1 when nothing is landed.
+
+        May be behind when a writer was killed between landing and remembering; never ahead.
+        """
+
+    async def find_last_landed(self, partition: Partition) -> int:
+        """Return the last landed sequence number as the blobs themselves tell it; -1 for none."""
+
+    async def land(self, blob: RawBlob) -> RawHead | None:
+        """Create the blob if its name is absent: None. Otherwise return the head of what is there.
+
+        Idempotent.
+        """
+
+    async def remember(self, partition: Partition, *, sequence: int, blob: str) -> None:
+        """Note that everything up to `sequence` is landed; never moves backwards. Idempotent."""
+
+    async def positions(self, material: str) -> dict[str, int]:
+        """Return the remembered last landed sequence number of each partition that has one."""
+
+    async def landed_after(
+        self, material: str, planned: Mapping[str, Planned]
+    ) -> Sequence[RawHead]:
+        """Return the heads of blobs beyond what is planned, at a cost that old blobs do not raise.
+
+        Not a snapshot: a blob can be missing although a later one is there.
+        """
+
+
+class Quarantine(Protocol):
+    """Where what cannot be used is kept."""
+
+    async def keep(self, entry: Quarantined) -> None:
+        """Keep the entry; the first one of an origin stays. Idempotent."""
+
+    async def count(self, kind: str, material: str) -> int:
+        """Return how many entries there are of a kind (`events` or `records`)."""
+
+
+class Ledger(Protocol):
+    """Every run, and each dataset's progress."""
+
+    async def progress(self, dataset: str) -> Progress:
+        """Return the progress; a dataset never planned has an empty one."""
+
+    async def open_run(self, run: Run, progress: Progress) -> bool:
+        """Add the run and replace the progress if unchanged, both or neither; say whether."""
+
+    async def close_run(self, run: Run, progress: Progress) -> bool:
+        """Replace the ended run and the progress if unchanged, both or neither; say whether."""
+
+    async def update_run(self, run: Run) -> None:
+        """Replace an open run's row. Idempotent."""
+
+    async def run(self, dataset: str, run_id: str) -> Run | None:
+        """Return one run."""
+
+    async def runs(self, dataset: str) -> Sequence[Run]:
+        """Return the dataset's runs, the newest first."""
+
+
+class RunFiles(Protocol):
+    """What a run is given and what it leaves: manifest and result."""
+
+    async def put_manifest(self, dataset: str, run_id: str, manifest: bytes) -> None:
+        """Write the manifest if it is absent; a run's id is a function of its blobs. Idempotent."""
+
+    def manifest_address(self, dataset: str, run_id: str) -> str:
+        """Return the address under which a job reads the manifest."""
+
+    async def result(self, dataset: str, run_id: str) -> dict[str, int] | None:
+        """Return the counts the transform wrote."""
+
+    def storage(self) -> dict[str, str]:
+        """Return the addresses of the lake's containers, as a job reads them."""
+
+
+class Jobs(Protocol):
+    """The service that runs jobs."""
+
+    async def start(self, job: str, *, token: str, parameters: Mapping[str, str]) -> int:
+        """Start the job and return the run's number. Idempotent: same token, same run."""
+
+    async def look(self, job_run: int) -> JobRun | None:
+        """Return what has become of a run; None when the service does not know it."""
