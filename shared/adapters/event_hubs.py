@@ -78,8 +78,8 @@ async def _send(
 def _message(event: CloudEvent) -> EventData:
     message = EventData(event.body)
     properties: dict[str | bytes, Any] = {}
-    for name, text in properties_of(event).items():  # noqa: PERF403 -- dict() has other key types.
-        properties[name] = text
+    for name, text in properties_of(event).items():
+        properties[name] = text  # noqa: PERF403 -- The SDK also takes bytes as names.
     message.properties = properties
     message.content_type = event.attributes.get("datacontenttype", NDJSON)
     return message

@@ -168,6 +168,14 @@ class EventHub(_Part):
         description="Records are packed into events of this size; the service bills by 64 KB.",
     )
 
+    @model_validator(mode="after")
+    def _free_attributes_are_meant(self) -> Self:
+        known = [to_camel(field) for field in type(self).model_fields]
+        for key in self.model_extra or {}:
+            if meant := difflib.get_close_matches(key, known, n=1, cutoff=0.8):
+                raise ValueError(f"{key}: unknown key; did you mean {meant[0]!r}?")
+        return self
+
     @property
     def consumer_groups(self) -> tuple[str, ...]:
         """One group a function, so that functions never steal partitions from one another."""
@@ -401,7 +409,7 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
 
 
 def _property(node: dict[str, Any], key: str) -> dict[str, Any]:
+    """The schema of a key: a known one, or what any key of this object holds."""
     found = node.get("properties", {}).get(key)
-    if found is None:
-        found = node.get("additionalProperties", {})
-    return found if isinstance(found, dict) else {}
+    free = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
+    return found or next((each for each in free if isinstance(each, dict)), {})

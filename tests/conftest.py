@@ -1,0 +1,53 @@
+"""Fixtures that more than one folder of tests needs: the real Azurite, started once."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local import azurite_account
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on at the moment."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports: list[int] = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Connection string of a real Azurite that lives as long as the tests."""
+    blob, queue, table = free_ports(3)
+    node = Path(sys.executable).parent / "node"
+    command = [str(node), str(ROOT / "local/azurite/start.mjs"), "--withParent"]
+    command += ["--location", str(tmp_path_factory.mktemp("azurite"))]
+    command += ["--blobPort", str(blob), "--queuePort", str(queue), "--tablePort", str(table)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert b"listening" in process.stdout.readline()
+        yield azurite_account.connection_string(blob=blob, queue=queue, table=table)
+        process.terminate()
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's shell must not change results."""
+    for name in os.environ:
+        if name.startswith(("LAKE", "EVENT_HUBS", "DATABRICKS_", "PIPELINE_FILE")):
+            monkeypatch.delenv(name)
