@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
-import os
 import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,15 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.pipeline import DATA, DataOption, settings
-from shared.domain import document as documents
-from shared.domain.errors import Misconfigured
+from cli.tables import Tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import duckdb
-
-    from shared.settings import Settings
 
 
 class Format(StrEnum):
@@ -42,22 +34,9 @@ def query(
     data: DataOption = DATA,
 ) -> None:
     """Run SQL over the Delta tables."""
-    columns, rows = answer(sql, settings(data))
+    with Tables(settings(data)) as tables:
+        columns, rows = tables.answer(sql)
     show(columns, rows, style=style)
-
-
-def answer(sql: str, found: Settings) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Columns and rows; raise `Misconfigured` with the engine's first line when it refuses."""
-    import duckdb  # noqa: PLC0415 -- A third of a second, needed by this command only.
-
-    with _connection(found) as connection:
-        try:
-            result = connection.execute(sql)
-            columns = [column[0] for column in result.description or []]
-            return columns, result.fetchall()
-        except duckdb.Error as error:
-            lines = [line for line in str(error).splitlines() if line.strip()]
-            raise Misconfigured("query", f"failed: {' '.join(lines[:2])}") from error
 
 
 def show(columns: Sequence[str], rows: Sequence[tuple[Any, ...]], *, style: Format) -> None:
@@ -76,47 +55,3 @@ def show(columns: Sequence[str], rows: Sequence[tuple[Any, ...]], *, style: Form
         for row in rows:
             table.add_row(*("" if value is None else str(value) for value in row))
         Console().print(table)
-
-
-def _connection(found: Settings) -> duckdb.DuckDBPyConnection:
-    """An in-memory database with a view over each Delta table that exists."""
-    import duckdb  # noqa: PLC0415
-
-    if not found.lake:
-        raise Misconfigured("LAKE", "is not a connection string; query Synapse instead")
-    parts = dict(part.split("=", 1) for part in found.lake.split(";") if "=" in part)
-    if "127.0.0.1" in parts.get("BlobEndpoint", ""):
-        # The Delta reader finds Azurite by these two, and by nothing else.
-        os.environ["AZURE_STORAGE_USE_EMULATOR"] = "true"  # noqa: TID251 -- Read by the engine.
-        emulator = parts["BlobEndpoint"].rpartition("/")[0]
-        os.environ["AZURITE_BLOB_STORAGE_URL"] = emulator  # noqa: TID251 -- The same.
-    connection = duckdb.connect()
-    for extension in ("delta", "azure"):
-        connection.execute(f"LOAD '{_extension(extension)}'")
-    connection.execute("SET TimeZone = 'UTC'")
-    secret = found.lake.replace("'", "''")
-    connection.execute(f"CREATE SECRET (TYPE azure, CONNECTION_STRING '{secret}')")
-    for dataset in documents.load(found.pipeline_file).datasets:
-        _view(connection, dataset)
-    return connection
-
-
-def _view(connection: duckdb.DuckDBPyConnection, dataset: documents.Dataset) -> None:
-    import duckdb  # noqa: PLC0415
-
-    columns = ", ".join(f'"{column}"' for column in dataset.columns)
-    place = f"az://clean/{dataset.name}"
-    try:
-        connection.execute(
-            f"CREATE VIEW \"{dataset.table}\" AS SELECT {columns} FROM delta_scan('{place}')"  # noqa: S608 -- Names are checked by the document.
-        )
-    except duckdb.IOException:
-        return  # No run has made the table yet; SQL that names it says so.
-
-
-def _extension(name: str) -> Path:
-    """Path of an extension that a PyPI package carries, so that nothing is downloaded."""
-    found = importlib.util.find_spec(f"duckdb_extension_{name}")
-    places = found.submodule_search_locations if found else None
-    assert places, "requirements-dev.txt installs it"
-    return next(Path(places[0]).rglob(f"{name}.duckdb_extension"))

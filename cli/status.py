@@ -11,21 +11,26 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli.pipeline import DATA, DataOption, JsonOption, opened
+from cli.pipeline import DATA, DataOption, JsonOption, opened, settings
+from cli.tables import Tables
 from shared.flow.pipeline_status import PipelineStatus, read_status
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shared.wiring import App
 
 
 def status(*, data: DataOption = DATA, as_json: JsonOption = False) -> None:
     """Show every arrow: what was sent, landed, run and merged, and what is pending."""
     found = asyncio.run(_read(data))
+    with Tables(settings(data)) as tables:
+        rows = tables.count()
     if as_json:
-        content = dataclasses.asdict(found) | {"pending": found.pending()}
+        content = dataclasses.asdict(found) | {"rows": rows, "pending": found.pending()}
         typer.echo(json.dumps(content, indent=2))
     else:
-        Console().print(picture(found))
+        Console().print(picture(found, rows))
         for line in found.pending() or ["everything is caught up"]:
             typer.echo(line)
 
@@ -42,7 +47,7 @@ async def read(app: App) -> PipelineStatus:
     )
 
 
-def picture(found: PipelineStatus) -> Table:
+def picture(found: PipelineStatus, rows: Mapping[str, int]) -> Table:
     """One line an arrow."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("arrow", "of", "done", "state"):
@@ -63,7 +68,7 @@ def picture(found: PipelineStatus) -> Table:
         table.add_row("raw → run", dataset.name, runs, state)
         bad = dataset.records_quarantined
         kept = f"{bad:,} records in quarantine" if bad else "no bad records"
-        table.add_row("run → table", dataset.table, f"{dataset.rows:,} rows", kept)
+        table.add_row("run → table", dataset.table, f"{rows[dataset.name]:,} rows", kept)
     return table
 
 

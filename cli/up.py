@@ -13,10 +13,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from cli.pipeline import DATA, DataOption, opened
-from cli.pipeline import settings as settings_over
-from cli.query import Format, answer, show
+from cli.pipeline import DATA, DataOption, opened, settings
+from cli.query import Format, show
 from cli.status import picture, read
+from cli.tables import Tables
 from cli.wait import pending
 from local.stack import Ports, Stack, running
 from shared.domain import document as documents
@@ -25,7 +25,7 @@ from shared.domain.errors import TryLater
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shared.flow.pipeline_status import PipelineStatus
+    from shared.wiring import App
 
 PORTS = 7070  # So that the function app listens on 7071, where Core Tools put it.
 DEMO_LIMIT_S = 120
@@ -60,7 +60,7 @@ def demo(
     pipeline: PipelineOption = Path("pipeline.json"),
     data: DataOption = DATA,
     ports: PortsOption = PORTS,
-    source_seconds: SecondsOption = 3,
+    source_seconds: SecondsOption = 5,
 ) -> None:
     """Start the pipeline, watch a recorded week of earthquakes become a table, ask it in SQL."""
     asyncio.run(_demo(_stack(pipeline, data, ports, source_seconds)))
@@ -98,9 +98,6 @@ async def _demo(stack: Stack) -> None:
                 raise typer.Exit(130)
             stop.cancel()
             work.result()
-            console.print(f"\n[bold]SQL[/bold] over the table\n{QUESTION}")
-            columns, rows = await asyncio.to_thread(answer, QUESTION, settings_over(stack.data))
-            show(columns, rows, style=Format.TABLE)
             console.print("[dim]stopping[/dim]")
     console.print(
         "next: `make up` keeps it running; then .venv/bin/millrace status, "
@@ -110,22 +107,28 @@ async def _demo(stack: Stack) -> None:
 
 
 async def _show_work(stack: Stack) -> None:
-    """Draw the arrows until everything is caught up."""
-    async with opened(stack.data) as app, asyncio.timeout(DEMO_LIMIT_S):
-        with Live(console=console, refresh_per_second=8, transient=False) as live:
-            while True:
-                try:
-                    left = await pending(app)
-                    live.update(_frame(await read(app), left))
-                except TryLater as error:
-                    left = [str(error)]
-                if not left:
-                    return
-                await asyncio.sleep(_PAUSE_S)
+    """Draw the arrows until everything is caught up, then ask the table."""
+    with Tables(settings(stack.data)) as tables:
+        async with opened(stack.data) as app, asyncio.timeout(DEMO_LIMIT_S):
+            with Live(console=console, refresh_per_second=8) as live:
+                left = ["starting"]
+                while left:
+                    left, frame = await _look(app, tables)
+                    live.update(frame)
+                    await asyncio.sleep(_PAUSE_S if left else 0)
+        console.print(f"\n[bold]SQL[/bold] over the table\n{QUESTION}")
+        show(*await asyncio.to_thread(tables.answer, QUESTION), style=Format.TABLE)
 
 
-def _frame(found: PipelineStatus, left: list[str]) -> Group:
-    return Group(picture(found), Text(left[0] if left else "everything is caught up", style="dim"))
+async def _look(app: App, tables: Tables) -> tuple[list[str], Group]:
+    """What is pending, and the picture of where everything is."""
+    try:
+        left = await pending(app)
+    except TryLater as error:
+        left = [str(error)]
+    rows = await asyncio.to_thread(tables.count)
+    state = Text(left[0] if left else "everything is caught up", style="dim")
+    return left, Group(picture(await read(app), rows), state)
 
 
 @contextlib.contextmanager

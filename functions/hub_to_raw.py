@@ -4,6 +4,8 @@ The retry policy has no end: the host checkpoints a failed batch once its retrie
 what it checkpoints is never delivered again. A batch fails only while the world is unwell.
 """
 
+from typing import List  # noqa: UP035 -- The worker knows no other list.
+
 import azure.functions as func
 
 from shared import wiring
@@ -32,7 +34,7 @@ def register(hub: EventHub) -> None:
         minimum_interval="00:00:01",
         maximum_interval="00:01:00",
     )
-    async def land(events: list[func.EventHubEvent]) -> None:
+    async def land(events: List[func.EventHubEvent]) -> None:  # noqa: UP006 -- The same.
         app = await wiring.app()
         batch = hub_batch(events, material=hub.material)
         report = await land_batch(batch, raw=app.raw, quarantine=app.quarantine, clock=app.clock)

@@ -13,15 +13,15 @@ import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from local import azurite_account
+from local import azurite_process
 from shared.domain.errors import Misconfigured, TryLater
 from shared.settings import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
+    from pathlib import Path
 
 START_LIMIT_S = 60
 STOP_LIMIT_S = 15
@@ -82,7 +82,7 @@ class Stack:
     def settings(self) -> dict[str, str]:
         """The app's settings: what `local.settings.json` holds elsewhere."""
         port = self.ports.numbers
-        storage = azurite_account.connection_string(
+        storage = azurite_process.connection_string(
             blob=port["blob"], queue=port["queue"], table=port["table"]
         )
         hubs = os.environ.get("EVENT_HUBS") or (  # noqa: TID251 -- The user's own choice of hub.
@@ -117,11 +117,11 @@ class Stack:
 
     async def start(self) -> None:
         """Start everything; raise `TryLater` naming what did not come up, and its log."""
-        storage, *emulators, functions = self.systems = self._systems()
-        self.say("starting storage, hub, jobs and source")
-        await asyncio.gather(*map(self._start, (storage, *emulators)), self._provision_later())
-        self.say("starting the function app")
-        await self._start(functions)
+        storage, *emulators, source, functions = self.systems = self._systems()
+        self.say("starting storage, hubs and jobs")
+        await asyncio.gather(*map(self._start, (storage, *emulators)), self._provision())
+        self.say("starting the source and the function app")
+        await asyncio.gather(self._start(source), self._start(functions))
         (self.data / "stack.json").write_text(json.dumps(self.settings(), indent=1))
 
     async def stop(self) -> None:
@@ -134,10 +134,12 @@ class Stack:
     def _systems(self) -> list[System]:
         port = {name: str(number) for name, number in self.ports.numbers.items()}
         document = ["--pipeline", str(self.pipeline)]
-        node = shutil.which("node", path=str(Path(sys.executable).parent)) or "node"
-        storage = [node, str(ROOT / "local/azurite/start.mjs"), "--withParent"]
-        storage += ["--location", str(self.data / "azurite"), "--blobPort", port["blob"]]
-        storage += ["--queuePort", port["queue"], "--tablePort", port["table"]]
+        storage = azurite_process.command(
+            self.data / "azurite",
+            blob=self.ports.numbers["blob"],
+            queue=self.ports.numbers["queue"],
+            table=self.ports.numbers["table"],
+        )
         found = [System(name="storage", command=storage)]
         if self.settings()["EVENT_HUBS"].count("127.0.0.1:" + port["hubs"]):
             found.append(self._module("event_hubs", "hubs", *document))
@@ -197,7 +199,7 @@ class Stack:
             self.say(str(error))
             os.kill(os.getpid(), signal.SIGTERM)
 
-    async def _provision_later(self) -> None:
+    async def _provision(self) -> None:
         """Create containers and tables as soon as storage answers; Bicep does it in Azure."""
         from azure.core.exceptions import AzureError, ResourceExistsError  # noqa: PLC0415 -- Slow.
         from azure.data.tables.aio import TableServiceClient  # noqa: PLC0415

@@ -5,18 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from local import azurite_account
+from local import azurite_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-ROOT = Path(__file__).parents[1]
 
 
 def free_ports(count: int) -> list[int]:
@@ -34,14 +30,12 @@ def free_ports(count: int) -> list[int]:
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Connection string of a real Azurite that lives as long as the tests."""
     blob, queue, table = free_ports(3)
-    node = Path(sys.executable).parent / "node"
-    command = [str(node), str(ROOT / "local/azurite/start.mjs"), "--withParent"]
-    command += ["--location", str(tmp_path_factory.mktemp("azurite"))]
-    command += ["--blobPort", str(blob), "--queuePort", str(queue), "--tablePort", str(table)]
+    folder = tmp_path_factory.mktemp("azurite")
+    command = azurite_process.command(folder, blob=blob, queue=queue, table=table)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert b"listening" in process.stdout.readline()
-        yield azurite_account.connection_string(blob=blob, queue=queue, table=table)
+        yield azurite_process.connection_string(blob=blob, queue=queue, table=table)
         process.terminate()
 
 

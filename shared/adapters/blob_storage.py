@@ -223,13 +223,13 @@ class BlobRunFiles:
         return f"{self.storage()['state']}/manifests/{dataset}/{run_id}.json"
 
     async def result(self, dataset: str, run_id: str) -> dict[str, int] | None:
-        """Read the single part file that Spark wrote."""
+        """Read the one line that Spark wrote; beside it may lie empty files and `_SUCCESS`."""
         with storage_errors(f"reading the result of {run_id}"):
-            prefix = f"results/{dataset}/{run_id}/part-"
-            async for blob in self._state.list_blobs(name_starts_with=prefix):
-                kept = await _read(self._state, blob.name)
-                if kept is not None and kept.value.strip():
-                    content: dict[str, Any] = json.loads(kept.value)
+            folder = f"results/{dataset}/{run_id}/"
+            async for blob in self._state.list_blobs(name_starts_with=folder):
+                if blob.size and not blob.name.removeprefix(folder).startswith(("_", ".")):
+                    download = await self._state.download_blob(blob.name)
+                    content: dict[str, Any] = json.loads(await download.readall())
                     return {key: value for key, value in content.items() if type(value) is int}
         return None
 

@@ -5,6 +5,7 @@ The official SDK costs a second of CPU at import, which every cold start would p
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -43,12 +44,28 @@ class DatabricksJobs:
         return int(answer["run_id"])
 
     async def look(self, job_run: int) -> JobRun | None:
-        """Call `runs/get`."""
+        """Call `runs/get`; for a failure also `runs/get-output`, where the reason is."""
         try:
             answer = await self._call("GET", "runs/get", params={"run_id": str(job_run)})
         except _UnknownError:
             return None
-        return _job_run(answer.get("state", {}))
+        found = _job_run(answer.get("state", {}))
+        if found.outcome is JobOutcome.FAILED:
+            return replace(found, message=await self._reason(answer) or found.message)
+        return found
+
+    async def _reason(self, answer: Mapping[str, Any]) -> str:
+        """What the first task that failed said; empty when the service kept nothing."""
+        for task in answer.get("tasks", []):
+            if task.get("state", {}).get("result_state") != "SUCCESS":
+                try:
+                    output = await self._call(
+                        "GET", "runs/get-output", params={"run_id": str(task["run_id"])}
+                    )
+                except (_UnknownError, Misconfigured):
+                    return ""
+                return str(output.get("error", ""))
+        return ""
 
     async def _job_id(self, job: str) -> int:
         name = f"{self._prefix}-{job}"

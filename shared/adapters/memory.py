@@ -71,6 +71,7 @@ class MemoryCursorStore:
     """CursorStore: a dictionary; a version is a count of changes."""
 
     kept: dict[str, Kept[Cursor]] = field(default_factory=dict)
+    changes: int = 0
 
     async def read(self, source: str) -> Kept[Cursor] | None:
         """Look up."""
@@ -81,7 +82,8 @@ class MemoryCursorStore:
         known = self.kept.get(source)
         if (known.version if known else None) != unchanged:
             return False
-        self.kept[source] = Kept(value=cursor, version=str(int(unchanged or 0) + 1))
+        self.changes += 1
+        self.kept[source] = Kept(value=cursor, version=str(self.changes))
         return True
 
 

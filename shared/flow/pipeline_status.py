@@ -47,7 +47,6 @@ class DatasetStatus:
     open: str
     waiting: bool
     message: str
-    rows: int
     records_quarantined: int
 
 
@@ -136,6 +135,5 @@ async def _dataset(dataset: Dataset, *, raw: RawStore, ledger: Ledger) -> Datase
             for partition, sequence in landed.items()
         ),
         message=openly.message if openly else "",
-        rows=sum(run.counts.get("inserted", 0) for run in succeeded),
         records_quarantined=sum(run.counts.get("quarantined", 0) for run in succeeded),
     )
