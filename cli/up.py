@@ -15,15 +15,16 @@ from rich.text import Text
 
 from cli.pipeline import DATA, DataOption, opened, settings
 from cli.query import Format, show
-from cli.status import picture, read
+from cli.status import picture
 from cli.tables import Tables
-from cli.wait import pending
+from cli.wait import look
 from local.stack import Ports, Stack, running
 from shared.domain import document as documents
-from shared.domain.errors import TryLater
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from rich.table import Table
 
     from shared.wiring import App
 
@@ -31,8 +32,7 @@ PORTS = 7070  # So that the function app listens on 7071, where Core Tools put i
 DEMO_LIMIT_S = 120
 _PAUSE_S = 0.4
 QUESTION = """\
-SELECT kind, count(*) AS quakes, count(DISTINCT id) AS ids, max(magnitude) AS strongest,
-       max(updated) AS newest
+SELECT kind, count(*) AS quakes, max(magnitude) AS strongest, max(updated) AS newest
 FROM earthquakes GROUP BY kind ORDER BY quakes DESC"""
 
 PipelineOption = Annotated[Path, typer.Option("--pipeline", help="The document.")]
@@ -60,7 +60,7 @@ def demo(
     pipeline: PipelineOption = Path("pipeline.json"),
     data: DataOption = DATA,
     ports: PortsOption = PORTS,
-    source_seconds: SecondsOption = 5,
+    source_seconds: SecondsOption = 4,
 ) -> None:
     """Start the pipeline, watch a recorded week of earthquakes become a table, ask it in SQL."""
     asyncio.run(_demo(_stack(pipeline, data, ports, source_seconds)))
@@ -110,25 +110,38 @@ async def _show_work(stack: Stack) -> None:
     """Draw the arrows until everything is caught up, then ask the table."""
     with Tables(settings(stack.data)) as tables:
         async with opened(stack.data) as app, asyncio.timeout(DEMO_LIMIT_S):
-            with Live(console=console, refresh_per_second=8) as live:
-                left = ["starting"]
-                while left:
-                    left, frame = await _look(app, tables)
-                    live.update(frame)
-                    await asyncio.sleep(_PAUSE_S if left else 0)
+            await (_draw if console.is_terminal else _tell)(app, tables)
         console.print(f"\n[bold]SQL[/bold] over the table\n{QUESTION}")
         show(*await asyncio.to_thread(tables.answer, QUESTION), style=Format.TABLE)
 
 
-async def _look(app: App, tables: Tables) -> tuple[list[str], Group]:
+async def _draw(app: App, tables: Tables) -> None:
+    """On a terminal: one table that changes."""
+    with Live(console=console, refresh_per_second=8) as live:
+        left = ["starting"]
+        while left:
+            left, frame = await _look(app, tables)
+            state = Text(left[0] if left else "everything is caught up", style="dim")
+            live.update(Group(frame, state))
+            await asyncio.sleep(_PAUSE_S if left else 0)
+
+
+async def _tell(app: App, tables: Tables) -> None:
+    """Elsewhere: what is pending, a line each time it changes, and the table at the end."""
+    left, told = ["starting"], ""
+    while left:
+        left, frame = await _look(app, tables)
+        if left and left[0] != told:
+            console.print(f"  {left[0]}", highlight=False)
+            told = left[0]
+        await asyncio.sleep(_PAUSE_S if left else 0)
+    console.print(Group(frame, "everything is caught up"), highlight=False)
+
+
+async def _look(app: App, tables: Tables) -> tuple[list[str], Table]:
     """What is pending, and the picture of where everything is."""
-    try:
-        left = await pending(app)
-    except TryLater as error:
-        left = [str(error)]
-    rows = await asyncio.to_thread(tables.count)
-    state = Text(left[0] if left else "everything is caught up", style="dim")
-    return left, Group(picture(await read(app), rows), state)
+    left, found = await look(app)
+    return left, picture(found, await asyncio.to_thread(tables.count))
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from shared.flow.source_to_hub import poll_source
 
 if TYPE_CHECKING:
     from shared.domain.document import Source
+    from shared.flow.pipeline_status import PipelineStatus
     from shared.wiring import App
 
 _PAUSE_S = 0.3
@@ -34,12 +35,18 @@ def wait(
     typer.echo("everything is caught up")
 
 
-async def pending(app: App) -> list[str]:
-    """What is left to do, source first: what a source still has is asked of the source itself."""
-    for source in app.document.sources:
-        if problem := await _unread(app, source):
-            return [problem]
-    return (await read(app)).pending()
+async def look(app: App) -> tuple[list[str], PipelineStatus]:
+    """What is left to do, and where everything is.
+
+    The source comes first, and what it still has is asked of the source itself: whatever moves on
+    meanwhile is seen where it arrives.
+    """
+    try:
+        unread = [await _unread(app, source) for source in app.document.sources]
+    except MillraceError as error:
+        unread = [str(error)]
+    found = await read(app)
+    return [line for line in unread if line] + found.pending(), found
 
 
 async def _wait(data: DataOption, *, timeout_s: float) -> list[str]:
@@ -48,7 +55,7 @@ async def _wait(data: DataOption, *, timeout_s: float) -> list[str]:
         async with asyncio.timeout(timeout_s), opened(data) as app:
             while left:
                 try:
-                    left = await pending(app)
+                    left, _ = await look(app)
                 except MillraceError as error:
                     left = [str(error)]
                 if left:

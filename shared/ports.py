@@ -59,8 +59,8 @@ class Hub(Protocol):
         Not idempotent: what fails half-way is sent again whole, and repeats are harmless later.
         """
 
-    async def last_sequences(self, material: str) -> dict[str, int]:
-        """Return the last sequence number of every partition; -1 for an empty one."""
+    async def last_sequences(self, material: str, *, partitions: int) -> dict[str, int]:
+        """Return the last sequence number of each partition; -1 for an empty one."""
 
 
 class CursorStore(Protocol):

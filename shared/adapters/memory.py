@@ -61,9 +61,12 @@ class MemoryHub:
         for partition, members in events.items():
             self.sent.setdefault((material, partition), []).extend(members)
 
-    async def last_sequences(self, material: str) -> dict[str, int]:
+    async def last_sequences(self, material: str, *, partitions: int) -> dict[str, int]:
         """Count."""
-        return {str(key[1]): len(sent) - 1 for key, sent in self.sent.items() if key[0] == material}
+        return {
+            str(number): len(self.sent.get((material, number), [])) - 1
+            for number in range(partitions)
+        }
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from shared.domain.document import Dataset, Document, Source
+    from shared.domain.document import Dataset, Document, EventHub, Source
     from shared.ports import CursorStore, Hub, Ledger, Quarantine, RawStore
 
 
@@ -89,8 +89,7 @@ async def read_status(
     """
     sources = [await _source(each, cursors=cursors) for each in document.sources]
     hubs = [
-        await _hub(each.material, hub=hub, raw=raw, quarantine=quarantine)
-        for each in document.eventhubs
+        await _hub(each, hub=hub, raw=raw, quarantine=quarantine) for each in document.eventhubs
     ]
     datasets = [await _dataset(each, raw=raw, ledger=ledger) for each in document.datasets]
     return PipelineStatus(sources=tuple(sources), hubs=tuple(hubs), datasets=tuple(datasets))
@@ -106,14 +105,14 @@ async def _source(source: Source, *, cursors: CursorStore) -> SourceStatus:
     )
 
 
-async def _hub(material: str, *, hub: Hub, raw: RawStore, quarantine: Quarantine) -> HubStatus:
-    sent = await hub.last_sequences(material)
-    landed = await raw.positions(material)
+async def _hub(each: EventHub, *, hub: Hub, raw: RawStore, quarantine: Quarantine) -> HubStatus:
+    sent = await hub.last_sequences(each.material, partitions=each.partitions)
+    landed = await raw.positions(each.material)
     return HubStatus(
-        material=material,
+        material=each.material,
         events=sum(last + 1 for last in sent.values()),
         landed=sum(last + 1 for last in landed.values()),
-        quarantined=await quarantine.count("events", material),
+        quarantined=await quarantine.count("events", each.material),
     )
 
 
