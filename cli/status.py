@@ -59,6 +59,8 @@ def picture(found: PipelineStatus, rows: Mapping[str, int]) -> Table:
         state = f"{hub.lag:,} waiting" if hub.lag > 0 else "caught up"
         if hub.quarantined:
             state += f", {hub.quarantined:,} in quarantine"
+        if hub.losses:
+            state += f", {hub.losses:,} gaps lost to retention"
         table.add_row("hub → raw", hub.material, f"{hub.landed:,} events", state)
     for dataset in found.datasets:
         runs = f"{dataset.succeeded:,} runs"

@@ -10,7 +10,7 @@ import azure.functions as func
 
 from shared import wiring
 from shared.adapters.functions_host import hub_batch
-from shared.domain.document import EventHub
+from shared.domain.document import LANDING_GROUP, EventHub
 from shared.flow.hub_to_raw import land_batch
 
 blueprint = func.Blueprint()
@@ -24,7 +24,7 @@ def register(hub: EventHub) -> None:
         arg_name="events",
         connection="EVENT_HUBS",
         event_hub_name=hub.material,
-        consumer_group="hub-to-raw",
+        consumer_group=LANDING_GROUP,
         cardinality=func.Cardinality.MANY,
         data_type=func.DataType.BINARY,
     )
@@ -37,7 +37,14 @@ def register(hub: EventHub) -> None:
     async def land(events: List[func.EventHubEvent]) -> None:  # noqa: UP006 -- The same.
         app = await wiring.app()
         batch = hub_batch(events, material=hub.material)
-        report = await land_batch(batch, raw=app.raw, quarantine=app.quarantine, clock=app.clock)
+        report = await land_batch(
+            batch,
+            hub=app.hub,
+            raw=app.raw,
+            quarantine=app.quarantine,
+            attempts=app.attempts,
+            clock=app.clock,
+        )
         app.telemetry.emit(report)
 
 

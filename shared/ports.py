@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import datetime
 
     from shared.domain.cloud_event import CloudEvent
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shared.domain.job_run import JobRun
     from shared.domain.page import Page
     from shared.domain.quarantine import Quarantined
-    from shared.domain.raw_blob import Partition, RawBlob, RawHead
+    from shared.domain.raw_blob import HubBatch, Partition, RawBlob, RawHead, Tip
     from shared.domain.run import Planned, Progress, Run
 
 
@@ -62,6 +62,15 @@ class Hub(Protocol):
     async def last_sequences(self, material: str, *, partitions: int) -> dict[str, int]:
         """Return the last sequence number of each partition; -1 for an empty one."""
 
+    async def life(self, material: str, *, fresh: bool = False) -> str:
+        """Return which life of the hub this is; without `fresh`, as it was when first asked."""
+
+    async def first_sequence(self, partition: Partition) -> int:
+        """Return the first sequence number that the hub still holds, or will give next."""
+
+    def read(self, partition: Partition, *, first: int, last: int) -> AsyncIterator[HubBatch]:
+        """Yield the events `first` to `last`, both included, in order; all are there."""
+
 
 class CursorStore(Protocol):
     """How far each source has been read."""
@@ -74,28 +83,28 @@ class CursorStore(Protocol):
 
 
 class RawStore(Protocol):
-    """The raw zone: immutable blobs, and up to where each partition is landed."""
+    """The raw zone: immutable blobs, and the tip of each partition's chain."""
 
-    async def last_landed(self, partition: Partition) -> int:
-        """Return the remembered last landed sequence number; -1 when nothing is landed.
+    async def tip(self, partition: Partition) -> Tip:
+        """Return the remembered tip; `START` when nothing is landed.
 
         May be behind when a writer was killed between landing and remembering; never ahead.
         """
 
-    async def find_last_landed(self, partition: Partition) -> int:
-        """Return the last landed sequence number as the blobs themselves tell it; -1 for none."""
+    async def find_tip(self, partition: Partition) -> Tip:
+        """Return the tip as the blobs themselves tell it; `START` for none."""
 
-    async def land(self, blob: RawBlob) -> RawHead | None:
-        """Create the blob if its name is absent: None. Otherwise return the head of what is there.
+    async def land(self, blob: RawBlob) -> tuple[RawHead, bool]:
+        """Create the blob if its name is absent; return what is there, and whether it is new.
 
         Idempotent.
         """
 
-    async def remember(self, partition: Partition, *, sequence: int, blob: str) -> None:
-        """Note that everything up to `sequence` is landed; never moves backwards. Idempotent."""
+    async def remember(self, partition: Partition, tip: Tip) -> None:
+        """Note that everything up to the tip is landed; never moves backwards. Idempotent."""
 
-    async def positions(self, material: str) -> dict[str, int]:
-        """Return the remembered last landed sequence number of each partition that has one."""
+    async def tips(self, material: str) -> dict[Partition, Tip]:
+        """Return the remembered tip of each partition that has one."""
 
     async def landed_after(
         self, material: str, planned: Mapping[str, Planned]
@@ -105,6 +114,23 @@ class RawStore(Protocol):
         Not a snapshot: a blob can be missing although a later one is there.
         """
 
+    def heads(self, material: str, *, start: datetime, end: datetime) -> AsyncIterator[RawHead]:
+        """Yield the heads of blobs of the hours from `start` to before `end`, hour by hour."""
+
+
+class Attempts(Protocol):
+    """Which batch each partition is at, so that one that kills the process is recognised."""
+
+    async def begin(self, partition: Partition, *, sequence: int) -> int:
+        """Note a try of events that begin at `sequence`; return how many before it never ended.
+
+        Costs nothing once a try of this process has ended: a batch that kills a process is the
+        first one that the next process gets.
+        """
+
+    async def end(self, partition: Partition) -> None:
+        """Note that the batch is landed. Idempotent."""
+
 
 class Quarantine(Protocol):
     """Where what cannot be used is kept."""
@@ -113,7 +139,7 @@ class Quarantine(Protocol):
         """Keep the entry; the first one of an origin stays. Idempotent."""
 
     async def count(self, kind: str, material: str) -> int:
-        """Return how many entries there are of a kind (`events` or `records`)."""
+        """Return how many open entries there are of a kind (`events`, `records`, `losses`)."""
 
 
 class Ledger(Protocol):

@@ -6,10 +6,11 @@ import os
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared import telemetry
 from shared.domain import document as documents
+from shared.domain.document import GAPS_GROUP
 from shared.settings import Settings, needed, pipeline_file
 
 if TYPE_CHECKING:
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from azure.core.credentials_async import AsyncTokenCredential
-    from azure.eventhub.aio import EventHubProducerClient
+    from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
 
     from shared.domain.document import Document
     from shared.ports import (
+        Attempts,
         Clock,
         CursorStore,
         Hub,
@@ -44,6 +46,7 @@ class App:
     hub: Hub
     cursors: CursorStore
     raw: RawStore
+    attempts: Attempts
     quarantine: Quarantine
     ledger: Ledger
     files: RunFiles
@@ -83,6 +86,7 @@ async def connected(settings: Settings, document: Document) -> AsyncIterator[App
         databricks_jobs,
         event_hubs,
         http_source,
+        raw_blobs,
         system,
         table_storage,
     )
@@ -106,21 +110,39 @@ async def connected(settings: Settings, document: Document) -> AsyncIterator[App
         )
 
         def producer(hub: str) -> EventHubProducerClient:
-            return _producer(settings, hub, identity)
+            from azure.eventhub.aio import EventHubProducerClient  # noqa: PLC0415
+
+            if settings.event_hubs:
+                return EventHubProducerClient.from_connection_string(
+                    settings.event_hubs, eventhub_name=hub
+                )
+            return EventHubProducerClient(**_namespace(settings, identity), eventhub_name=hub)
+
+        def reader(hub: str) -> EventHubConsumerClient:
+            from azure.eventhub.aio import EventHubConsumerClient  # noqa: PLC0415
+
+            if settings.event_hubs:
+                return EventHubConsumerClient.from_connection_string(
+                    settings.event_hubs, GAPS_GROUP, eventhub_name=hub
+                )
+            return EventHubConsumerClient(
+                **_namespace(settings, identity), eventhub_name=hub, consumer_group=GAPS_GROUP
+            )
 
         async def token() -> str:
             if settings.databricks_token or identity is None:
                 return needed(settings.databricks_token, setting="DATABRICKS_TOKEN")
             return (await identity.get_token(_DATABRICKS_SCOPE)).token
 
-        hub = event_hubs.EventHubs(producer)
+        hub = event_hubs.EventHubs(producer, reader)
         stack.push_async_callback(hub.close)
         yield App(
             document=document,
             source=http_source.HttpSource(web, settings.everything),
             hub=hub,
             cursors=blob_storage.BlobCursorStore(blobs),
-            raw=blob_storage.BlobRawStore(blobs),
+            raw=raw_blobs.BlobRawStore(blobs),
+            attempts=raw_blobs.BlobAttempts(blobs),
             quarantine=blob_storage.BlobQuarantine(blobs),
             ledger=table_storage.TableLedger(tables.get_table_client(table_storage.TABLE)),
             files=blob_storage.BlobRunFiles(blobs),
@@ -142,13 +164,8 @@ async def _identity(settings: Settings, stack: AsyncExitStack) -> AsyncTokenCred
     return await stack.enter_async_context(credential)
 
 
-def _producer(
-    settings: Settings, hub: str, identity: AsyncTokenCredential | None
-) -> EventHubProducerClient:
-    from azure.eventhub.aio import EventHubProducerClient  # noqa: PLC0415
-
-    if settings.event_hubs:
-        return EventHubProducerClient.from_connection_string(settings.event_hubs, eventhub_name=hub)
+def _namespace(settings: Settings, identity: AsyncTokenCredential | None) -> dict[str, Any]:
+    """Arguments of a client that signs in with an identity."""
     assert identity, "without a connection string there is an identity"
-    namespace = needed(settings.event_hubs_namespace, setting="EVENT_HUBS__fullyQualifiedNamespace")
-    return EventHubProducerClient(namespace, hub, credential=identity)
+    name = needed(settings.event_hubs_namespace, setting="EVENT_HUBS__fullyQualifiedNamespace")
+    return {"fully_qualified_namespace": name, "credential": identity}

@@ -8,10 +8,19 @@ from typing import Any
 
 from shared.domain import document as documents
 from shared.domain.page import Page
-from shared.domain.raw_blob import HubBatch, HubEvent, Partition, RawBlob
+from shared.domain.raw_blob import (
+    START,
+    HubBatch,
+    HubEvent,
+    Partition,
+    RawBlob,
+    RawHead,
+    Tip,
+)
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
-PARTITION = Partition(material="quakes", id="0")
+LIFE = "20261120T000000"
+PARTITION = Partition(material="quakes", id="0", hub=LIFE)
 
 
 def event(sequence: int, *, body: bytes = b'{"id":"a"}', **attributes: str) -> HubEvent:
@@ -33,19 +42,29 @@ def event(sequence: int, *, body: bytes = b'{"id":"a"}', **attributes: str) -> H
 
 
 def batch(first: int, last: int, *, partition: Partition = PARTITION) -> HubBatch:
-    """Events `first` to `last`, both included."""
+    """Events `first` to `last`, both included, as the host hands them over."""
     return HubBatch(
-        partition=partition, events=tuple(event(number) for number in range(first, last + 1))
+        material=partition.material,
+        partition=partition.id,
+        events=tuple(event(number) for number in range(first, last + 1)),
     )
 
 
 def blob(first: int, last: int, *, partition: Partition = PARTITION) -> RawBlob:
     """A raw blob of the events `first` to `last`, linked to the one before."""
+    previous = START
+    if first:
+        previous = Tip(sequence=first - 1, blob="before", digest="d", enqueued_at=NOON)
     return RawBlob(
         partition=partition,
         events=batch(first, last, partition=partition).events,
-        sequence_previous=first - 1,
+        previous=previous,
     )
+
+
+def head(first: int, last: int, *, partition: Partition = PARTITION) -> RawHead:
+    """The head of such a blob."""
+    return blob(first, last, partition=partition).head(digest="d")
 
 
 def page(*records: dict[str, Any], etag: str = "") -> Page:

@@ -4,28 +4,40 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from azure.eventhub import EventData
 from azure.eventhub.exceptions import AuthenticationError, EventHubError
 
-from shared.domain.cloud_event import NDJSON, properties_of
+from shared.domain.cloud_event import NDJSON, attributes_of, properties_of
 from shared.domain.errors import Misconfigured, TryLater
+from shared.domain.raw_blob import HubBatch, HubEvent, hub_life
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 
-    from azure.eventhub.aio import EventHubProducerClient
+    from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
 
     from shared.domain.cloud_event import CloudEvent
+    from shared.domain.raw_blob import Partition
+
+
+_READ_BATCH = 1000
+_READ_LIMIT_S = 60
 
 
 class EventHubs:
     """Hub: one producer a material, opened at its first use and kept."""
 
-    def __init__(self, connect: Callable[[str], EventHubProducerClient]) -> None:
-        """`connect` makes a client for a hub's name."""
+    def __init__(
+        self,
+        connect: Callable[[str], EventHubProducerClient],
+        connect_reader: Callable[[str], EventHubConsumerClient],
+    ) -> None:
+        """Each makes a client for a hub's name."""
         self._connect = connect
+        self._connect_reader = connect_reader
+        self._lives: dict[str, str] = {}
         self._producers: dict[str, EventHubProducerClient] = {}
 
     async def send(self, material: str, events: Mapping[int, Sequence[CloudEvent]]) -> None:
@@ -47,6 +59,52 @@ class EventHubs:
             each["id"]: -1 if each["is_empty"] else each["last_enqueued_sequence_number"]
             for each in found
         }
+
+    async def life(self, material: str, *, fresh: bool = False) -> str:
+        """Ask when the hub was made, once a process."""
+        if fresh or material not in self._lives:
+            with _errors(f"asking hub {material} when it was made"):
+                properties = await self._producer(material).get_eventhub_properties()
+            self._lives[material] = hub_life(properties["created_at"])
+        return self._lives[material]
+
+    async def first_sequence(self, partition: Partition) -> int:
+        """Ask the partition; an empty one begins after its last."""
+        producer = self._producer(partition.material)
+        with _errors(f"asking hub {partition.material} where it begins"):
+            found = await producer.get_partition_properties(partition.id)
+        if found["is_empty"]:
+            return int(found["last_enqueued_sequence_number"]) + 1
+        return int(found["beginning_sequence_number"])
+
+    async def read(self, partition: Partition, *, first: int, last: int) -> AsyncIterator[HubBatch]:
+        """Receive from `first`, in a group of its own: in the host's it would steal."""
+        received: asyncio.Queue[list[EventData]] = asyncio.Queue(maxsize=1)
+
+        async def keep(_: object, events: list[EventData]) -> None:
+            await received.put(events)
+
+        async with self._connect_reader(partition.material) as reader:
+            receiving = asyncio.create_task(
+                reader.receive_batch(
+                    keep,
+                    partition_id=partition.id,
+                    starting_position=first,
+                    starting_position_inclusive=True,
+                    max_batch_size=_READ_BATCH,
+                )
+            )
+            try:
+                while first <= last:
+                    with _errors(f"reading hub {partition.material} again from {first}"):
+                        async with asyncio.timeout(_READ_LIMIT_S):
+                            events = await received.get()
+                    batch = _batch(partition, events, last=last)
+                    first = batch.events[-1].sequence + 1
+                    yield batch
+            finally:
+                receiving.cancel()
+                await asyncio.gather(receiving, return_exceptions=True)
 
     async def close(self) -> None:
         """Close every producer."""
@@ -85,12 +143,41 @@ def _message(event: CloudEvent) -> EventData:
     return message
 
 
+def _batch(partition: Partition, events: list[EventData], *, last: int) -> HubBatch:
+    """What of the events is asked for, as the host would have handed it over."""
+    return HubBatch(
+        material=partition.material,
+        partition=partition.id,
+        events=tuple(_event(event) for event in events if (event.sequence_number or 0) <= last),
+    )
+
+
+def _event(event: EventData) -> HubEvent:
+    assert event.sequence_number is not None, "the hub numbers every event"
+    assert event.enqueued_time is not None, "the hub dates every event"
+    properties = {
+        name.decode() if isinstance(name, bytes) else name: _text(value)
+        for name, value in (event.properties or {}).items()
+    }
+    return HubEvent(
+        sequence=event.sequence_number,
+        offset=str(event.offset),
+        enqueued_at=event.enqueued_time,
+        attributes={"datacontenttype": NDJSON, **attributes_of(properties)},
+        body=b"".join(cast("Iterable[bytes]", event.body)),
+    )
+
+
+def _text(value: object) -> object:
+    return value.decode() if isinstance(value, bytes) else value
+
+
 @contextmanager
 def _errors(doing: str) -> Iterator[None]:
     try:
         yield
     except AuthenticationError as error:
         raise Misconfigured("EVENT_HUBS", f"sign-in refused while {doing}") from error
-    except (EventHubError, OSError) as error:
-        reason = str(error).partition("\n")[0]
+    except (EventHubError, OSError) as error:  # A time-out is an OSError.
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise TryLater(f"the hub is unwell while {doing}: {reason}") from error

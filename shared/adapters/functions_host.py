@@ -10,7 +10,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from shared.domain.cloud_event import NDJSON, attributes_of
-from shared.domain.raw_blob import HubBatch, HubEvent, Partition
+from shared.domain.raw_blob import HubBatch, HubEvent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +22,9 @@ def hub_batch(events: Sequence[EventHubEvent], *, material: str) -> HubBatch:
     """The batch, its attributes read from the application properties."""
     metadata: dict[str, Any] = dict(events[0].metadata or {})
     properties = metadata["PropertiesArray"]
-    partition = Partition(material=material, id=metadata["PartitionContext"]["PartitionId"])
     return HubBatch(
-        partition=partition,
+        material=material,
+        partition=metadata["PartitionContext"]["PartitionId"],
         events=tuple(_event(*pair) for pair in zip(events, properties, strict=True)),
     )
 

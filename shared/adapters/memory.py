@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from shared.domain.raw_blob import START, HubBatch, hour_of
 from shared.domain.run import Progress
 from shared.ports import Kept
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from shared.domain.cloud_event import CloudEvent
     from shared.domain.cursor import Cursor
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from shared.domain.job_run import JobRun
     from shared.domain.page import Page
     from shared.domain.quarantine import Quarantined
-    from shared.domain.raw_blob import Partition, RawBlob, RawHead
+    from shared.domain.raw_blob import HubEvent, Partition, RawBlob, RawHead, Tip
     from shared.domain.run import Planned, Run
 
 
@@ -52,9 +53,12 @@ class MemorySource:
 
 @dataclass(slots=True)
 class MemoryHub:
-    """Hub: a list a partition."""
+    """Hub: a list a partition; `log` is what it holds for reading, `begins` what it has dropped."""
 
     sent: dict[tuple[str, int], list[CloudEvent]] = field(default_factory=dict)
+    log: dict[str, list[HubEvent]] = field(default_factory=dict)
+    begins: int = 0
+    made: str = "20261120T000000"
 
     async def send(self, material: str, events: Mapping[int, Sequence[CloudEvent]]) -> None:
         """Append."""
@@ -67,6 +71,21 @@ class MemoryHub:
             str(number): len(self.sent.get((material, number), [])) - 1
             for number in range(partitions)
         }
+
+    async def life(self, material: str, *, fresh: bool = False) -> str:  # noqa: ARG002 -- One life for all.
+        """The same until a test makes the hub anew."""
+        return self.made
+
+    async def first_sequence(self, partition: Partition) -> int:  # noqa: ARG002 -- One beginning for all.
+        """The same for every partition."""
+        return self.begins
+
+    async def read(self, partition: Partition, *, first: int, last: int) -> AsyncIterator[HubBatch]:
+        """One batch."""
+        assert first >= self.begins, "what is dropped cannot be read"
+        events = [event for event in self.log[partition.id] if first <= event.sequence <= last]
+        assert len(events) == last - first + 1, "all that is asked for is there"
+        yield HubBatch(material=partition.material, partition=partition.id, events=tuple(events))
 
 
 @dataclass(slots=True)
@@ -92,48 +111,84 @@ class MemoryCursorStore:
 
 @dataclass(slots=True)
 class MemoryRawStore:
-    """RawStore: blobs by name, positions by partition."""
+    """RawStore: blobs by name, tips by partition; a digest is the name turned around."""
 
     blobs: dict[str, RawBlob] = field(default_factory=dict)
-    remembered: dict[Partition, int] = field(default_factory=dict)
+    remembered: dict[Partition, Tip] = field(default_factory=dict)
 
-    async def last_landed(self, partition: Partition) -> int:
+    async def tip(self, partition: Partition) -> Tip:
         """Look up; without a position, ask the blobs."""
         if partition not in self.remembered:
-            return await self.find_last_landed(partition)
+            return await self.find_tip(partition)
         return self.remembered[partition]
 
-    async def find_last_landed(self, partition: Partition) -> int:
-        """The highest last sequence number among the partition's blobs."""
-        mine = [blob for blob in self.blobs.values() if blob.partition == partition]
-        return max((blob.sequence_last for blob in mine), default=-1)
+    async def find_tip(self, partition: Partition) -> Tip:
+        """The tip of the last blob."""
+        mine = [_head(blob) for blob in self.blobs.values() if blob.partition == partition]
+        return max((head.tip for head in mine), key=lambda tip: tip.sequence, default=START)
 
-    async def land(self, blob: RawBlob) -> RawHead | None:
+    async def land(self, blob: RawBlob) -> tuple[RawHead, bool]:
         """Create if absent."""
         found = self.blobs.setdefault(blob.name, blob)
-        return None if found is blob else found.head
+        return _head(found), found is blob
 
-    async def remember(self, partition: Partition, *, sequence: int, blob: str) -> None:  # noqa: ARG002 -- The number is enough here.
+    async def remember(self, partition: Partition, tip: Tip) -> None:
         """Move forward."""
-        self.remembered[partition] = max(sequence, self.remembered.get(partition, -1))
+        known = self.remembered.get(partition, START)
+        self.remembered[partition] = max(tip, known, key=lambda each: each.sequence)
 
-    async def positions(self, material: str) -> dict[str, int]:
+    async def tips(self, material: str) -> dict[Partition, Tip]:
         """What is remembered of the material's partitions."""
-        return {at.id: last for at, last in self.remembered.items() if at.material == material}
+        return {place: tip for place, tip in self.remembered.items() if place.material == material}
 
     async def landed_after(
         self, material: str, planned: Mapping[str, Planned]
     ) -> Sequence[RawHead]:
         """Every blob beyond what is planned."""
         return [
-            blob.head
+            _head(blob)
             for blob in self.blobs.values()
             if blob.partition.material == material
             and (
-                blob.partition.id not in planned
-                or blob.sequence_first > planned[blob.partition.id].sequence
+                blob.partition.label not in planned
+                or blob.events[0].sequence > planned[blob.partition.label].sequence
             )
         ]
+
+    async def heads(
+        self, material: str, *, start: datetime, end: datetime
+    ) -> AsyncIterator[RawHead]:
+        """Every blob of those hours, by name."""
+        first, last = (f"{material}/{moment:%Y/%m/%d/%H}/" for moment in (start, end))
+        for name, blob in sorted(self.blobs.items()):
+            if first <= hour_of(name) <= last:
+                yield _head(blob)
+
+
+def _head(blob: RawBlob) -> RawHead:
+    return blob.head(digest=blob.name[::-1])
+
+
+@dataclass(slots=True)
+class MemoryAttempts:
+    """Attempts: tries by partition; a new process is a new one over the same `tries`."""
+
+    tries: dict[Partition, tuple[int, int]] = field(default_factory=dict)
+    proven: set[Partition] = field(default_factory=set)
+
+    async def begin(self, partition: Partition, *, sequence: int) -> int:
+        """Count tries of the same sequence number."""
+        if partition in self.proven:
+            return 0
+        known, tries = self.tries.get(partition, (sequence, 0))
+        tries = tries if known == sequence else 0
+        self.tries[partition] = (sequence, tries + 1)
+        return tries
+
+    async def end(self, partition: Partition) -> None:
+        """Forget."""
+        self.tries.pop(partition, None)
+        self.proven.add(partition)
 
 
 @dataclass(slots=True)

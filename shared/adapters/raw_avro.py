@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from typing import TYPE_CHECKING
 
 import fastavro
 
-from shared.domain.raw_blob import SCHEMA
+from shared.domain.raw_blob import SCHEMA, metadata_of
 
 if TYPE_CHECKING:
     from shared.domain.raw_blob import RawBlob
@@ -16,8 +17,13 @@ _SCHEMA = fastavro.parse_schema(SCHEMA)
 
 
 def encode(blob: RawBlob) -> bytes:
-    """The blob's content."""
+    """The blob's content: the same events give the same bytes.
+
+    The chain's link is in the file's own metadata too, so that a copy of the files alone can be
+    audited. The sync marker, random by default, comes from the name.
+    """
     buffer = io.BytesIO()
+    link = blob.head(digest="")
     records = (
         {
             "sequence_number": event.sequence,
@@ -30,5 +36,17 @@ def encode(blob: RawBlob) -> bytes:
         }
         for event in blob.events
     )
-    fastavro.writer(buffer, _SCHEMA, records, codec="zstandard")
+    fastavro.writer(
+        buffer,
+        _SCHEMA,
+        records,
+        codec="zstandard",
+        metadata={f"millrace.{key}": text for key, text in metadata_of(link).items()},
+        sync_marker=hashlib.md5(blob.name.encode(), usedforsecurity=False).digest(),
+    )
     return buffer.getvalue()
+
+
+def digest_of(content: bytes) -> str:
+    """SHA-256 of a blob's content."""
+    return hashlib.sha256(content).hexdigest()

@@ -74,29 +74,26 @@ def properties_of(event: CloudEvent) -> dict[str, str]:
     }
 
 
-def check(attributes: Mapping[str, str], *, now: datetime) -> None:
-    """Raise `BadRecord` for what is no CloudEvent 1.0, or has expired."""
+def problem(attributes: Mapping[str, str], *, now: datetime) -> BadRecord | None:
+    """Why this is no CloudEvent 1.0 that can be used now; None when it is one."""
     missing = [name for name in REQUIRED if not attributes.get(name)]
     if missing:
-        raise BadRecord("not-a-cloud-event", f"has no {', '.join(missing)}")
+        return BadRecord("not-a-cloud-event", f"has no {', '.join(missing)}")
     if attributes["specversion"] != "1.0":
-        raise BadRecord("not-a-cloud-event", f"has specversion {attributes['specversion']!r}")
+        return BadRecord("not-a-cloud-event", f"has specversion {attributes['specversion']!r}")
     expiry = attributes.get("expirytime")
-    if expiry and _moment(expiry) <= now:
-        raise BadRecord("expired", f"expired at {expiry}")
+    if not expiry:
+        return None
+    try:
+        expires = datetime.fromisoformat(expiry)
+    except ValueError:
+        return BadRecord("not-a-cloud-event", f"has expirytime {expiry!r}, which is no timestamp")
+    if expires.tzinfo is None:
+        return BadRecord("not-a-cloud-event", f"has expirytime {expiry!r} without a zone")
+    return BadRecord("expired", f"expired at {expiry}") if expires <= now else None
 
 
 def rfc3339(moment: datetime) -> str:
     """Text of an aware moment, in UTC, as CloudEvents writes timestamps."""
     assert moment.tzinfo is not None, "moments are aware"
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise BadRecord("not-a-cloud-event", f"has expirytime {text!r}") from error
-    if moment.tzinfo is None:
-        raise BadRecord("not-a-cloud-event", f"has expirytime {text!r} without a zone")
-    return moment

@@ -43,6 +43,9 @@ Name = Annotated[
 #: Columns and tables become SQL identifiers; a leading underscore is kept for our own columns.
 ColumnName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=128)]
 
+LANDING_GROUP = "hub-to-raw"
+GAPS_GROUP = "hub-to-raw-gaps"  # To read again what is missing, without stealing a partition.
+
 _SPOKEN_UNITS = {
     "s": "seconds", "sec": "seconds", "secs": "seconds",
     "m": "minutes", "min": "minutes", "mins": "minutes",
@@ -179,7 +182,7 @@ class EventHub(_Part):
     @property
     def consumer_groups(self) -> tuple[str, ...]:
         """One group a function, so that functions never steal partitions from one another."""
-        return ("hub-to-raw",)
+        return (LANDING_GROUP, GAPS_GROUP)
 
     @property
     def tags(self) -> dict[str, str]:

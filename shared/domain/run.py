@@ -113,8 +113,8 @@ def follow(heads: Iterable[RawHead], planned: Mapping[str, Planned]) -> list[Raw
     reached = {partition: place.sequence for partition, place in planned.items()}
     chosen = []
     for head in sorted(heads, key=lambda head: (head.partition, head.sequence_first)):
-        if head.sequence_previous == reached.get(head.partition.id, -1):
-            reached[head.partition.id] = head.sequence_last
+        if head.sequence_previous == reached.get(head.partition.label, -1):
+            reached[head.partition.label] = head.sequence_last
             chosen.append(head)
     return chosen
 
@@ -138,7 +138,7 @@ def plan(
         due_at=now,
     )
     last = {
-        head.partition.id: Planned(sequence=head.sequence_last, blob=head.name) for head in heads
+        head.partition.label: Planned(sequence=head.sequence_last, blob=head.name) for head in heads
     }
     return run, replace(progress, planned={**progress.planned, **last}, run_open=run.id)
 

@@ -8,17 +8,26 @@ from typing import TYPE_CHECKING
 from shared.domain import cloud_event
 from shared.domain.errors import BadRecord
 from shared.domain.quarantine import Quarantined
-from shared.domain.raw_blob import HubBatch, HubEvent, RawBlob
+from shared.domain.raw_blob import HubBatch, HubEvent, Partition, RawBlob, Tip
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from shared.ports import Clock, Quarantine, RawStore
+    from shared.domain.raw_blob import RawHead
+    from shared.ports import Attempts, Clock, Hub, Quarantine, RawStore
+
+#: Tries of one event alone, each ended by the death of the process, before it counts as poison;
+#: deploys and scale-in kill innocent events too, but hardly the same one so often.
+TRIES_ALONE = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchLanded:
-    """What became of the events of one batch."""
+    """What became of the events of one batch, and of a gap before it.
+
+    `healed` events were read again from the hub; `lost` ones the hub had dropped already.
+    """
 
     material: str
     partition: str
@@ -26,6 +35,8 @@ class BatchLanded:
     repeated: int
     landed: int
     quarantined: int
+    healed: int
+    lost: int
     records: int
     blobs: int
 
@@ -35,70 +46,159 @@ class BatchLanded:
         assert self.received == gone, "events received are repeated, landed or quarantined"
 
 
+@dataclass(slots=True, kw_only=True)
+class _Landing:
+    """One call of the step: the ports it touches and where it has come to."""
+
+    partition: Partition
+    tip: Tip
+    raw: RawStore
+    quarantine: Quarantine
+    attempts: Attempts
+    now: datetime
+    heads: list[RawHead]
+    quarantined: int = 0
+
+
 async def land_batch(
-    batch: HubBatch, *, raw: RawStore, quarantine: Quarantine, clock: Clock
+    batch: HubBatch,
+    *,
+    hub: Hub,
+    raw: RawStore,
+    quarantine: Quarantine,
+    attempts: Attempts,
+    clock: Clock,
 ) -> BatchLanded:
-    """Land what of the batch is not landed yet, as one blob at `last + 1`, created if absent.
+    """Land what of the batch is not landed yet, in blobs at `last + 1`, created if absent.
 
-    Sequence numbers of a partition are contiguous. Whoever finds the name taken reads how far that
+    Sequence numbers of a partition are contiguous. Whoever finds a name taken reads how far that
     blob goes, trims, and tries again; so redelivery, a second owner of the partition and a crash
-    at any point all end with every event in one blob. Raises `TryLater`; may be called again.
+    at any point all end with every event in one blob. A batch that begins beyond `last + 1` first
+    lands what is missing, read again from the hub. Raises `TryLater`; may be called again.
     """
-    now = clock.now()
-    last = remembered = await raw.last_landed(batch.partition)
-    if batch.events[0].sequence > last + 1:
-        last = await raw.find_last_landed(batch.partition)
-    landed: RawBlob | None = None
-    newest = ""
-    while (fresh := batch.after(last)).events:
-        events = []
-        for event in fresh.events:
-            checked, error = _checked(event, now=now)
-            if error:
-                await quarantine.keep(_entry(event, batch=batch, error=error, now=now))
-            events.append(checked)
-        blob = RawBlob(partition=batch.partition, events=tuple(events), sequence_previous=last)
-        existing = await raw.land(blob)
-        landed = None if existing else blob
-        last = existing.sequence_last if existing else blob.sequence_last
-        newest = blob.name
-    if last > remembered:
-        await raw.remember(batch.partition, sequence=last, blob=newest)
-    return _report(batch, landed=landed)
+    partition, tip = await _place(batch, hub=hub, raw=raw)
+    landing = _Landing(
+        partition=partition, tip=tip, raw=raw, quarantine=quarantine, attempts=attempts,
+        now=clock.now(), heads=[],
+    )  # fmt: skip
+    lost = await _heal(landing, batch, hub=hub)
+    healed, bad_healed = sum(head.events for head in landing.heads), landing.quarantined
+    await _land(landing, batch.events)
+    await attempts.end(partition)
+    fresh = sum(head.events for head in landing.heads) - healed
+    bad = landing.quarantined - bad_healed
+    return BatchLanded(
+        material=batch.material,
+        partition=batch.partition,
+        received=len(batch.events),
+        repeated=len(batch.events) - fresh,
+        landed=fresh - bad,
+        quarantined=bad,
+        healed=healed,
+        lost=lost,
+        records=sum(head.records for head in landing.heads),
+        blobs=len(landing.heads),
+    )
 
 
-def _checked(event: HubEvent, *, now: datetime) -> tuple[HubEvent, BadRecord | None]:
+async def _place(batch: HubBatch, *, hub: Hub, raw: RawStore) -> tuple[Partition, Tip]:
+    """The partition, in the life of the hub that the batch is from, and its tip.
+
+    Known numbers on events younger than the tip, or a gap, are what a hub made anew looks like.
+    """
+    life = await hub.life(batch.material)
+    partition = Partition(material=batch.material, id=batch.partition, hub=life)
+    tip = await raw.tip(partition)
+    known_but_younger = (
+        batch.first.sequence <= tip.sequence and batch.first.enqueued_at > tip.enqueued_at
+    )
+    if known_but_younger or batch.first.sequence > tip.sequence + 1:
+        life = await hub.life(batch.material, fresh=True)
+        partition = replace(partition, hub=life)
+        tip = await raw.find_tip(partition)
+    return partition, tip
+
+
+async def _heal(landing: _Landing, batch: HubBatch, *, hub: Hub) -> int:
+    """Land what is missing before the batch; return how many events the hub has dropped.
+
+    The host can checkpoint past a batch that it never finished (azure-webjobs-sdk #2947).
+    """
+    missing, until = landing.tip.sequence + 1, batch.first.sequence
+    if missing >= until:
+        return 0
+    begins = min(await hub.first_sequence(landing.partition), until)
+    if begins > missing:
+        await landing.quarantine.keep(_loss(landing, missing, begins))
+    if begins < until:
+        async for part in hub.read(landing.partition, first=max(missing, begins), last=until - 1):
+            await _land(landing, part.events)
+    return max(0, begins - missing)
+
+
+async def _land(landing: _Landing, events: Sequence[HubEvent]) -> None:
+    """Land events in slices: all at once, unless tries to do so have killed the process."""
+    while fresh := [event for event in events if event.sequence > landing.tip.sequence]:
+        tries = await landing.attempts.begin(landing.partition, sequence=fresh[0].sequence)
+        size = max(1, len(fresh) >> max(0, tries - 1))
+        poison = size == 1 and tries >= len(fresh).bit_length() + TRIES_ALONE
+        before = landing.tip
+        await _create(landing, fresh[:size], poison=poison)
+        if landing.tip is not before:
+            await landing.raw.remember(landing.partition, landing.tip)
+
+
+async def _create(landing: _Landing, events: Sequence[HubEvent], *, poison: bool) -> None:
+    """Create one blob at the tip; if its name is taken, only move the tip."""
+    checked = [_checked(event, now=landing.now, poison=poison) for event in events]
+    for event, (_, error) in zip(events, checked, strict=True):
+        if error:
+            await landing.quarantine.keep(_entry(landing, event, error))
+    blob = RawBlob(
+        partition=landing.partition,
+        events=tuple(event for event, _ in checked),
+        previous=landing.tip,
+    )
+    head, created = await landing.raw.land(blob)
+    landing.tip = head.tip
+    if created:
+        landing.heads.append(head)
+        landing.quarantined += sum(error is not None for _, error in checked)
+
+
+_POISON = BadRecord("poison", "landing this event alone has killed the process repeatedly")
+
+
+def _checked(event: HubEvent, *, now: datetime, poison: bool) -> tuple[HubEvent, BadRecord | None]:
     """The event as it is landed: a bad one leaves only its place and its reason."""
-    try:
-        cloud_event.check(event.attributes, now=now)
-    except BadRecord as error:
-        return replace(event, quarantined=error.reason, body=b""), error
-    return event, None
+    error = _POISON if poison else cloud_event.problem(event.attributes, now=now)
+    if error is None:
+        return event, None
+    return replace(event, quarantined=error.reason, attributes={}, body=b""), error
 
 
-def _entry(event: HubEvent, *, batch: HubBatch, error: BadRecord, now: datetime) -> Quarantined:
+def _entry(landing: _Landing, event: HubEvent, error: BadRecord) -> Quarantined:
     return Quarantined(
         kind="events",
-        material=batch.partition.material,
-        origin=f"p{batch.partition.id}-{event.sequence:020d}",
+        material=landing.partition.material,
+        origin=f"p{landing.partition.label}-{event.sequence:020d}",
         reason=error.reason,
         detail=error.detail,
-        seen_at=now,
+        seen_at=landing.now,
         attributes=event.attributes,
         body=event.body,
     )
 
 
-def _report(batch: HubBatch, *, landed: RawBlob | None) -> BatchLanded:
-    events = landed.events if landed else ()
-    quarantined = sum(1 for event in events if event.quarantined)
-    return BatchLanded(
-        material=batch.partition.material,
-        partition=batch.partition.id,
-        received=len(batch.events),
-        repeated=len(batch.events) - len(events),
-        landed=len(events) - quarantined,
-        quarantined=quarantined,
-        records=landed.head.records if landed else 0,
-        blobs=1 if landed else 0,
+def _loss(landing: _Landing, first: int, begins: int) -> Quarantined:
+    """A loss is noted where everything is that did not come through, before it is passed over."""
+    return Quarantined(
+        kind="losses",
+        material=landing.partition.material,
+        origin=f"p{landing.partition.label}-{first:020d}",
+        reason="dropped-by-retention",
+        detail=f"the hub had dropped events {first} to {begins - 1} before they were landed",
+        seen_at=landing.now,
+        attributes={"first": str(first), "last": str(begins - 1)},
+        body=b"",
     )

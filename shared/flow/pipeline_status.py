@@ -28,6 +28,7 @@ class HubStatus:
     events: int
     landed: int
     quarantined: int
+    losses: int
 
     @property
     def lag(self) -> int:
@@ -107,17 +108,25 @@ async def _source(source: Source, *, cursors: CursorStore) -> SourceStatus:
 
 async def _hub(each: EventHub, *, hub: Hub, raw: RawStore, quarantine: Quarantine) -> HubStatus:
     sent = await hub.last_sequences(each.material, partitions=each.partitions)
-    landed = await raw.positions(each.material)
+    life = await hub.life(each.material)
+    landed = {
+        place.id: tip.sequence
+        for place, tip in (await raw.tips(each.material)).items()
+        if place.hub == life
+    }
     return HubStatus(
         material=each.material,
         events=sum(last + 1 for last in sent.values()),
         landed=sum(last + 1 for last in landed.values()),
         quarantined=await quarantine.count("events", each.material),
+        losses=await quarantine.count("losses", each.material),
     )
 
 
 async def _dataset(dataset: Dataset, *, raw: RawStore, ledger: Ledger) -> DatasetStatus:
-    landed = await raw.positions(dataset.consumes)
+    landed = {
+        place.label: tip.sequence for place, tip in (await raw.tips(dataset.consumes)).items()
+    }
     progress = await ledger.progress(dataset.name)
     runs = await ledger.runs(dataset.name)
     succeeded = [run for run in runs if run.state == "succeeded"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,21 +19,21 @@ from shared.adapters.blob_storage import (
     CONTAINERS,
     BlobCursorStore,
     BlobQuarantine,
-    BlobRawStore,
     BlobRunFiles,
 )
 from shared.adapters.raw_avro import encode
+from shared.adapters.raw_blobs import BlobAttempts, BlobRawStore
 from shared.adapters.table_storage import TABLE, TableLedger
 from shared.domain.cursor import Cursor
 from shared.domain.quarantine import Quarantined
-from shared.domain.raw_blob import SCHEMA, HubBatch, Partition
+from shared.domain.raw_blob import SCHEMA, START, Partition
 from shared.domain.run import Planned, Progress, plan
-from tests.builders import NOON, blob, document, event
+from tests.builders import LIFE, NOON, blob, document, event, head
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from shared.ports import CursorStore, Ledger, Quarantine, RawStore, RunFiles
+    from shared.ports import Attempts, CursorStore, Ledger, Quarantine, RawStore, RunFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class Store:
     """The storage ports, all of one kind."""
 
     raw: RawStore
+    attempts: Attempts
     cursors: CursorStore
     quarantine: Quarantine
     ledger: Ledger
@@ -47,11 +49,43 @@ class Store:
 
 
 @pytest.fixture(params=["memory", "azurite"])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    """One kind of store."""
-    if request.param == "memory":
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which kind of store."""
+    return str(request.param)
+
+
+@pytest.fixture
+def blobs_in_memory() -> memory.MemoryRawStore:
+    """What all stores in memory share."""
+    return memory.MemoryRawStore()
+
+
+@pytest.fixture
+async def store(
+    request: pytest.FixtureRequest, kind: str, blobs_in_memory: memory.MemoryRawStore
+) -> AsyncIterator[Store]:
+    """One process's store."""
+    async with _opened(request, kind, blobs_in_memory) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def other_store(
+    request: pytest.FixtureRequest, kind: str, blobs_in_memory: memory.MemoryRawStore
+) -> AsyncIterator[Store]:
+    """Another process's store of the same things."""
+    async with _opened(request, kind, blobs_in_memory) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def _opened(
+    request: pytest.FixtureRequest, kind: str, blobs_in_memory: memory.MemoryRawStore
+) -> AsyncIterator[Store]:
+    if kind == "memory":
         yield Store(
-            raw=memory.MemoryRawStore(),
+            raw=blobs_in_memory,
+            attempts=memory.MemoryAttempts(),
             cursors=memory.MemoryCursorStore(),
             quarantine=memory.MemoryQuarantine(),
             ledger=memory.MemoryLedger(),
@@ -71,6 +105,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
         await tables.create_table_if_not_exists(TABLE)
         yield Store(
             raw=BlobRawStore(blobs),
+            attempts=BlobAttempts(blobs),
             cursors=BlobCursorStore(blobs),
             quarantine=BlobQuarantine(blobs),
             ledger=TableLedger(tables.get_table_client(TABLE)),
@@ -88,53 +123,94 @@ async def test_blob_is_created_once_and_the_second_writer_reads_it(
     store: Store, material: str
 ) -> None:
     """Create if absent is all that exactly once rests on."""
-    partition = Partition(material=material, id="0")
+    partition = Partition(material=material, id="0", hub=LIFE)
 
-    first = await store.raw.land(blob(0, 9, partition=partition))
-    second = await store.raw.land(blob(0, 4, partition=partition))
+    first, created = await store.raw.land(blob(0, 9, partition=partition))
+    second, created_again = await store.raw.land(blob(0, 4, partition=partition))
 
-    assert first is None
-    assert second is not None
+    assert (created, created_again) == (True, False)
+    assert second.tip == first.tip
     assert (second.sequence_first, second.sequence_last, second.events) == (0, 9, 10)
 
 
 async def test_position_only_moves_forward(store: Store, material: str) -> None:
     """A late writer must not take back what is landed."""
-    partition = Partition(material=material, id="0")
-    await store.raw.remember(partition, sequence=9, blob="b")
-    await store.raw.last_landed(partition)
-    await store.raw.remember(partition, sequence=4, blob="a")
+    partition = Partition(material=material, id="0", hub=LIFE)
+    late, early = (head(0, last, partition=partition).tip for last in (9, 4))
+    await store.raw.remember(partition, late)
+    await store.raw.tip(partition)
+    await store.raw.remember(partition, early)
 
-    assert await store.raw.last_landed(partition) == 9
-    assert await store.raw.positions(material) == {"0": 9}
+    assert await store.raw.tip(partition) == late
+    assert await store.raw.tips(material) == {partition: late}
+
+
+async def test_writer_with_an_old_position_does_not_take_it_back(
+    store: Store, material: str, other_store: Store
+) -> None:
+    """Two owners of a partition both remember; the further one wins."""
+    partition = Partition(material=material, id="0", hub=LIFE)
+    await store.raw.remember(partition, head(0, 4, partition=partition).tip)
+    await other_store.raw.tip(partition)
+    await store.raw.remember(partition, head(0, 9, partition=partition).tip)
+    await other_store.raw.remember(partition, head(0, 7, partition=partition).tip)
+
+    assert (await store.raw.tip(partition)).sequence == 9
 
 
 async def test_position_that_is_missing_is_read_from_the_blobs(store: Store, material: str) -> None:
     """Blobs are the truth; the position saves a listing."""
-    partition = Partition(material=material, id="0")
-    nothing = await store.raw.last_landed(partition)
+    partition = Partition(material=material, id="0", hub=LIFE)
+    nothing = await store.raw.tip(partition)
     for first, last in ((0, 9), (10, 4000), (4001, 9000)):
-        await store.raw.land(blob(first, last, partition=partition))
-    await store.raw.land(blob(0, 1, partition=Partition(material=material, id="1")))
+        landed, _ = await store.raw.land(blob(first, last, partition=partition))
+    await store.raw.land(blob(0, 1, partition=Partition(material=material, id="1", hub=LIFE)))
 
-    assert nothing == -1
-    assert await store.raw.last_landed(partition) == 9000
+    assert nothing == START
+    assert await store.raw.tip(partition) == landed.tip
+
+
+async def test_lives_of_a_hub_do_not_meet(store: Store, material: str) -> None:
+    """A hub made anew counts from 0 again."""
+    partition = Partition(material=material, id="0", hub=LIFE)
+    later = Partition(material=material, id="0", hub="20261121T000000")
+    await store.raw.land(blob(0, 9, partition=partition))
+
+    _, created = await store.raw.land(blob(0, 4, partition=later))
+
+    assert created
+    assert (await store.raw.tip(later)).sequence == 4
+    assert (await store.raw.tip(partition)).sequence == 9
+
+
+async def test_tries_are_counted_until_one_ends(
+    store: Store, material: str, other_store: Store
+) -> None:
+    """Only what a process could not end, and the next one begins with again, is suspicious."""
+    partition = Partition(material=material, id="0", hub=LIFE)
+    tries = [await store.attempts.begin(partition, sequence=5) for _ in range(3)]
+    elsewhere = await store.attempts.begin(partition, sequence=6)
+    await store.attempts.end(partition)
+    proven = await store.attempts.begin(partition, sequence=6)
+    fresh = await other_store.attempts.begin(partition, sequence=6)
+
+    assert (tries, elsewhere, proven, fresh) == ([0, 1, 2], 0, 0, 0)
 
 
 async def test_landed_blobs_are_listed_from_what_is_planned(store: Store, material: str) -> None:
     """A plan costs what is new, not what is old."""
-    partition = Partition(material=material, id="0")
+    partition = Partition(material=material, id="0", hub=LIFE)
     blobs = [blob(first, first + 3599, partition=partition) for first in range(0, 18000, 3600)]
     for each in blobs:
         await store.raw.land(each)
-    await store.raw.remember(partition, sequence=17999, blob=blobs[-1].name)
-    planned = {"0": Planned(sequence=7199, blob=blobs[1].name)}
+    await store.raw.remember(partition, blobs[-1].head(digest="d").tip)
+    planned = {partition.label: Planned(sequence=7199, blob=blobs[1].name)}
 
     everything = await store.raw.landed_after(material, {})
     rest = await store.raw.landed_after(material, planned)
 
-    assert sorted(head.sequence_first for head in everything) == [0, 3600, 7200, 10800, 14400]
-    assert sorted(head.sequence_first for head in rest) == [7200, 10800, 14400]
+    assert sorted(each.sequence_first for each in everything) == [0, 3600, 7200, 10800, 14400]
+    assert sorted(each.sequence_first for each in rest) == [7200, 10800, 14400]
 
 
 async def test_cursor_is_replaced_only_if_unchanged(store: Store, material: str) -> None:
@@ -173,9 +249,9 @@ async def test_run_and_progress_change_together_or_not_at_all(store: Store, mate
     """Whoever planned with an old progress gets nothing done."""
     dataset = document().dataset("quakes").model_copy(update={"name": material})
     empty = await store.ledger.progress(material)
-    heads = [blob(0, 9).head]
+    heads = [head(0, 9)]
     run, moved = plan(heads, dataset=dataset, progress=empty, now=NOON)
-    elsewhere = blob(0, 4, partition=Partition(material="quakes", id="1")).head
+    elsewhere = head(0, 4, partition=Partition(material="quakes", id="1", hub=LIFE))
     other, other_moved = plan([elsewhere], dataset=dataset, progress=empty, now=NOON)
 
     first = await store.ledger.open_run(run, moved)
@@ -184,7 +260,7 @@ async def test_run_and_progress_change_together_or_not_at_all(store: Store, mate
     kept = await store.ledger.progress(material)
     assert (first, second) == (True, False)
     assert kept.run_open == run.id
-    assert kept.planned == {"0": Planned(sequence=9, blob=heads[0].name)}
+    assert kept.planned == {f"0-{LIFE}": Planned(sequence=9, blob=heads[0].name)}
     assert await store.ledger.run(material, other.id) is None
     assert await store.ledger.runs(material) == [run]
 
@@ -192,9 +268,7 @@ async def test_run_and_progress_change_together_or_not_at_all(store: Store, mate
 async def test_run_closes_with_its_progress(store: Store, material: str) -> None:
     """The next run may open only when this one has ended."""
     dataset = document().dataset("quakes").model_copy(update={"name": material})
-    run, moved = plan(
-        [blob(0, 9).head], dataset=dataset, progress=Progress(dataset=material), now=NOON
-    )
+    run, moved = plan([head(0, 9)], dataset=dataset, progress=Progress(dataset=material), now=NOON)
     await store.ledger.open_run(run, moved)
     launched = run.to(run.state.LAUNCHED, job_run=2**40)
     await store.ledger.update_run(launched)
@@ -220,21 +294,25 @@ async def test_run_without_result_has_none(store: Store, material: str) -> None:
 
 def test_raw_blob_reads_back_as_it_was_written() -> None:
     """Raw is complete: everything downstream can be rebuilt from it."""
-    batch = HubBatch(
-        partition=Partition(material="m", id="7"),
-        events=(event(3, body=b"\x00\xff\n"), replace(event(4, body=b""), quarantined="expired")),
-    )
-    written = replace(blob(3, 4, partition=batch.partition), events=batch.events)
+    partition = Partition(material="m", id="7", hub=LIFE)
+    events = (event(3, body=b"\x00\xff\n"), replace(event(4, body=b""), quarantined="expired"))
+    written = replace(blob(3, 4, partition=partition), events=events)
 
     reader = fastavro.reader(io.BytesIO(encode(written)))
     rows: list[Any] = list(reader)
 
     assert reader.codec == "zstandard"
     assert SCHEMA["name"] in json.dumps(reader.writer_schema)
+    assert reader.metadata["millrace.digest_previous"] == "d"
     assert [(row["sequence_number"], row["quarantined"], row["body"]) for row in rows] == [
         (3, "", b"\x00\xff\n"),
         (4, "expired", b""),
     ]
-    assert rows[0]["attributes"] == batch.events[0].attributes
-    assert rows[0]["enqueued_time"] == batch.events[0].enqueued_at
+    assert rows[0]["attributes"] == events[0].attributes
+    assert rows[0]["enqueued_time"] == events[0].enqueued_at
     assert rows[0]["partition"] == "7"
+
+
+def test_same_events_make_the_same_bytes() -> None:
+    """A digest says something only if nothing random is in the content."""
+    assert encode(blob(3, 9)) == encode(blob(3, 9))

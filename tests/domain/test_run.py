@@ -22,7 +22,7 @@ from shared.domain.run import (
     follow,
     plan,
 )
-from tests.builders import NOON, blob, document
+from tests.builders import LIFE, NOON, document, head
 
 DATASET = document().dataset("quakes")
 
@@ -45,38 +45,41 @@ def run(**changes: Any) -> Run:
 
 def test_only_what_links_up_is_followed() -> None:
     """A listing can miss a blob that was created while it was made."""
-    heads = [blob(0, 4).head, blob(10, 14).head]
+    heads = [head(0, 4), head(10, 14)]
 
     chosen = follow(heads, {})
 
-    assert [head.sequence_first for head in chosen] == [0]
+    assert [each.sequence_first for each in chosen] == [0]
 
 
 @given(st.permutations(range(6)), st.integers(0, 5))
 def test_blobs_in_any_order_are_followed_in_theirs(order: list[int], planned: int) -> None:
     """Triggers and listings come in any order."""
-    heads = [blob(number * 5, number * 5 + 4).head for number in order]
-    place = {"0": Planned(sequence=planned * 5 - 1, blob="x")} if planned else {}
+    heads = [head(number * 5, number * 5 + 4) for number in order]
+    place = {f"0-{LIFE}": Planned(sequence=planned * 5 - 1, blob="x")} if planned else {}
 
-    chosen = follow([head for head in heads if head.sequence_first >= planned * 5], place)
+    chosen = follow([each for each in heads if each.sequence_first >= planned * 5], place)
 
-    assert [head.sequence_first for head in chosen] == list(range(planned * 5, 30, 5))
+    assert [each.sequence_first for each in chosen] == list(range(planned * 5, 30, 5))
 
 
 def test_plan_moves_progress_to_the_last_blob_of_each_partition() -> None:
     """Run and progress cover the same blobs, or one would be lost or doubled."""
-    other = Partition(material="quakes", id="3")
-    heads = follow([blob(0, 4).head, blob(5, 6).head, blob(0, 9, partition=other).head], {})
+    other = Partition(material="quakes", id="3", hub=LIFE)
+    heads = follow([head(0, 4), head(5, 6), head(0, 9, partition=other)], {})
 
     planned, progress = plan(heads, dataset=DATASET, progress=Progress(dataset="quakes"), now=NOON)
 
-    assert {key: place.sequence for key, place in progress.planned.items()} == {"0": 6, "3": 9}
+    assert {key: place.sequence for key, place in progress.planned.items()} == {
+        f"0-{LIFE}": 6,
+        f"3-{LIFE}": 9,
+    }
     assert (progress.run_open, planned.events, planned.blobs) == (planned.id, 17, 3)
 
 
 def test_same_blobs_make_the_same_run() -> None:
     """Whoever is killed between manifest and ledger finds his own work."""
-    heads = [blob(0, 4).head]
+    heads = [head(0, 4)]
     empty = Progress(dataset="quakes")
 
     first, _ = plan(heads, dataset=DATASET, progress=empty, now=NOON)

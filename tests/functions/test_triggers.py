@@ -93,7 +93,7 @@ def test_batch_of_the_host_is_decoded() -> None:
 
     batch = hub_batch(events, material="quakes")
 
-    assert (batch.partition.material, batch.partition.id) == ("quakes", "3")
+    assert (batch.material, batch.partition) == ("quakes", "3")
     assert [each.body for each in batch.events] == [b"\xff\x00", b""]
     assert [each.sequence for each in batch.events] == [41, 42]
     assert [each.attributes["id"] for each in batch.events] == ["a", "b"]

@@ -1,0 +1,1 @@
+"""An Azure Functions host for one machine: Microsoft's worker library, our listeners."""
