@@ -6,8 +6,10 @@ import sys
 
 import typer
 
+from cli.audit import audit
 from cli.poll import poll
 from cli.query import query
+from cli.replay import replay
 from cli.status import status
 from cli.up import demo, up
 from cli.validate import schema, validate
@@ -20,7 +22,7 @@ commands = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (validate, up, demo, poll, status, wait, query, schema):
+for command in (validate, up, demo, poll, status, wait, query, audit, replay, schema):
     commands.command()(command)
 
 

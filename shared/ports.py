@@ -118,6 +118,19 @@ class RawStore(Protocol):
         """Yield the heads of blobs of the hours from `start` to before `end`, hour by hour."""
 
 
+class RawFiles(Protocol):
+    """Raw blobs as an auditor reads them: in storage, or copied into a folder."""
+
+    async def names(self, material: str) -> list[str]:
+        """Return the names of all blobs of a material; of every material for an empty text."""
+
+    async def look(self, name: str) -> tuple[RawHead | None, RawHead | None]:
+        """Return the head that a blob's content gives, and the one that its metadata claims.
+
+        The first is None for what is no raw blob, the second where there is no metadata.
+        """
+
+
 class Attempts(Protocol):
     """Which batch each partition is at, so that one that kills the process is recognised."""
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Jobs,
         Ledger,
         Quarantine,
+        RawFiles,
         RawStore,
         RunFiles,
         SourceReader,
@@ -46,6 +47,7 @@ class App:
     hub: Hub
     cursors: CursorStore
     raw: RawStore
+    raw_files: RawFiles
     attempts: Attempts
     quarantine: Quarantine
     ledger: Ledger
@@ -142,6 +144,7 @@ async def connected(settings: Settings, document: Document) -> AsyncIterator[App
             hub=hub,
             cursors=blob_storage.BlobCursorStore(blobs),
             raw=raw_blobs.BlobRawStore(blobs),
+            raw_files=raw_blobs.BlobRawFiles(blobs),
             attempts=raw_blobs.BlobAttempts(blobs),
             quarantine=blob_storage.BlobQuarantine(blobs),
             ledger=table_storage.TableLedger(tables.get_table_client(table_storage.TABLE)),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 import fastavro
+from backports.zstd import ZstdError
 
-from shared.domain.raw_blob import SCHEMA, metadata_of
+from shared.domain.raw_blob import SCHEMA, head_of, metadata_of
 
 if TYPE_CHECKING:
-    from shared.domain.raw_blob import RawBlob
+    from shared.domain.raw_blob import RawBlob, RawHead
 
 _SCHEMA = fastavro.parse_schema(SCHEMA)
 
@@ -45,6 +47,28 @@ def encode(blob: RawBlob) -> bytes:
         sync_marker=hashlib.md5(blob.name.encode(), usedforsecurity=False).digest(),
     )
     return buffer.getvalue()
+
+
+def read_head(name: str, content: bytes) -> RawHead | None:
+    """The head that a blob's content gives: its events and the link it holds; None if broken."""
+    try:
+        reader = fastavro.reader(io.BytesIO(content))
+        link = {
+            key.removeprefix("millrace."): text
+            for key, text in reader.metadata.items()
+            if key.startswith("millrace.")
+        }
+        numbers = [cast("dict[str, int]", row)["sequence_number"] for row in reader]
+        claimed = head_of(name, link, size_bytes=len(content))
+    except (ValueError, KeyError, IndexError, EOFError, TypeError, ZstdError):
+        return None
+    return replace(
+        claimed,
+        digest=digest_of(content),
+        sequence_first=numbers[0],
+        sequence_last=numbers[-1],
+        events=len(set(numbers)),
+    )
 
 
 def digest_of(content: bytes) -> str:

@@ -165,6 +165,27 @@ class BlobRawStore:
                     yield _head(blob)
 
 
+class BlobRawFiles:
+    """RawFiles: the container `raw` itself."""
+
+    def __init__(self, service: BlobServiceClient) -> None:
+        """`service` is closed by whoever opened it."""
+        self._raw = service.get_container_client("raw")
+
+    async def names(self, material: str) -> list[str]:
+        """List."""
+        prefix = f"{material}/" if material else None
+        with storage_errors("listing raw blobs"):
+            return [name async for name in self._raw.list_blob_names(name_starts_with=prefix)]
+
+    async def look(self, name: str) -> tuple[RawHead | None, RawHead | None]:
+        """Download."""
+        with storage_errors(f"reading {name}"):
+            download = await self._raw.download_blob(name)
+            content = await download.readall()
+        return raw_avro.read_head(name, content), _head(download.properties)
+
+
 class BlobAttempts:
     """Attempts: a blob a partition in container `state`, until a try of this process ends."""
 

@@ -123,12 +123,29 @@ def plan(
     heads: list[RawHead], *, dataset: Dataset, progress: Progress, now: datetime
 ) -> tuple[Run, Progress]:
     """A new run over `heads` and the progress that goes with it; the id is a function of both."""
-    assert heads, "a run has at least one blob"
+    run = _run_over(heads, dataset=dataset, now=now, prefix="")
+    last = {
+        head.partition.label: Planned(sequence=head.sequence_last, blob=head.name) for head in heads
+    }
     assert not progress.run_open, "a dataset has at most one open run"
+    return run, replace(progress, planned={**progress.planned, **last}, run_open=run.id)
+
+
+def plan_replay(
+    heads: list[RawHead], *, dataset: Dataset, progress: Progress, now: datetime
+) -> tuple[Run, Progress]:
+    """A run over blobs that were planned before: only the open run of the progress changes."""
+    assert not progress.run_open, "a dataset has at most one open run"
+    run = _run_over(heads, dataset=dataset, now=now, prefix=f"replay-{now:%Y%m%dT%H%M%S}-")
+    return run, replace(progress, run_open=run.id)
+
+
+def _run_over(heads: list[RawHead], *, dataset: Dataset, now: datetime, prefix: str) -> Run:
+    assert heads, "a run has at least one blob"
     names = "\n".join(head.name for head in heads)
     digest = hashlib.sha256(f"{dataset.name}\n{names}".encode()).hexdigest()[:12]
-    run = Run(
-        id=f"{dataset.name}-{digest}",
+    return Run(
+        id=f"{dataset.name}-{prefix}{digest}",
         dataset=dataset.name,
         job=dataset.job,
         state=RunState.PLANNED,
@@ -137,10 +154,6 @@ def plan(
         planned_at=now,
         due_at=now,
     )
-    last = {
-        head.partition.label: Planned(sequence=head.sequence_last, blob=head.name) for head in heads
-    }
-    return run, replace(progress, planned={**progress.planned, **last}, run_open=run.id)
 
 
 def manifest_of(

@@ -171,6 +171,11 @@ def test_commands_speak_to_people_and_to_machines(machine: Machine) -> None:
     unknown = machine.millrace("poll", "usgs-earthquake")
     status = machine.millrace("status", "--json")
     wrong = machine.millrace("query", "SELECT nothing FROM earthquakes")
+    audited = machine.millrace("audit")
+    replayed = machine.millrace("replay", "--material", "earthquakes", "--from", "2020-01-01")
+    rebuilt = machine.millrace("wait", "--timeout", "60")
+    rows = machine.rows()
+    nothing_then = machine.millrace("replay", "--material", "earthquakes", "--to", "2020-01-01T05")
     stop(process)
 
     assert (nothing.returncode, nothing.stderr.count("\n")) == (1, 1)
@@ -185,6 +190,13 @@ def test_commands_speak_to_people_and_to_machines(machine: Machine) -> None:
     content = json.loads(status.stdout)
     assert (content["rows"], content["pending"]) == ({"earthquakes": len(ROWS)}, [])
     assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
+    assert (audited.returncode, "every sequence number is there once" in audited.stdout) == (
+        0,
+        True,
+    )
+    assert (replayed.returncode, rebuilt.returncode) == (0, 0), replayed.stderr + rebuilt.stderr
+    assert rows == ROWS
+    assert "no raw blob of earthquakes is from that time" in nothing_then.stderr
 
 
 def test_taken_port_is_one_readable_line(machine: Machine) -> None:
