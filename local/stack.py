@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 START_LIMIT_S = 60
 STOP_LIMIT_S = 15
-RESTARTS_MAX = 5  # In one life of the stack and for one system: more means it cannot live.
+RESTARTS_MAX = 5  # In a row: a system that dies young so often cannot live.
+YOUNG_S = 3
 _TOKEN = "local"  # noqa: S105 -- The jobs emulator listens on loopback and wants some token.
 
 
@@ -63,7 +64,7 @@ class System:
     name: str
     command: list[str]
     process: Process | None = None
-    restarts: int = 0
+    deaths_young: int = 0
     watchers: set[asyncio.Task[None]] = field(default_factory=set)
 
 
@@ -76,6 +77,7 @@ class Stack:
     ports: Ports
     source_seconds: float
     say: Callable[[str], None]
+    app: Path = ROOT
     systems: list[System] = field(default_factory=list)
     _stopping: bool = False
 
@@ -146,7 +148,7 @@ class Stack:
         found.append(self._module("databricks_jobs", "jobs", *document, "--token", _TOKEN))
         seconds = str(self.source_seconds)
         found.append(self._module("sample_source", "source", "--seconds", seconds))
-        host = self._module("functions_host", "functions", "--app", str(ROOT))
+        host = self._module("functions_host", "functions", "--app", str(self.app))
         if func := shutil.which("func"):
             host = System(name="functions", command=[func, "start", "--port", port["functions"]])
         return [*found, host]
@@ -181,15 +183,17 @@ class Stack:
     async def _watch(self, system: System, process: Process) -> None:
         """Copy what a process prints to its log, and start it again when it dies unasked."""
         assert process.stdout is not None, "standard output is a pipe"
+        started_s = asyncio.get_running_loop().time()
         with (self.data / "logs" / f"{system.name}.log").open("ab") as log:
             async for line in process.stdout:
                 log.write(line)
         code = await process.wait()
         if self._stopping:
             return
-        system.restarts += 1
-        if system.restarts > RESTARTS_MAX:
-            self.say(f"{system.name} died {system.restarts} times: {self._last_words(system)}")
+        age_s = asyncio.get_running_loop().time() - started_s
+        system.deaths_young = system.deaths_young + 1 if age_s < YOUNG_S else 0
+        if system.deaths_young > RESTARTS_MAX:
+            self.say(f"{system.name} keeps dying: {self._last_words(system)}")
             os.kill(os.getpid(), signal.SIGTERM)
             return
         self.say(f"{system.name} ended unasked ({_how(code)}); starting it again")

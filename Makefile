@@ -1,0 +1,51 @@
+# `make` alone says what there is. Every target sets up what it needs first.
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup demo up test quick lint ci pins clean ready
+
+BIN := .venv/bin
+# The order of the tests: what is quick, then everything else.
+QUICK := $(wildcard tests/domain tests/flow)
+OTHERS := $(filter-out $(QUICK) tests/__pycache__,$(patsubst %/.,%,$(wildcard tests/*/.)))
+# Run a program. That it was told to stop by Ctrl-C is not an error worth a line.
+run = trap : INT; $(1) || { code=$$?; [ $$code -eq 130 ] || exit $$code; }
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ready ## Install everything into this folder. The other targets do it as needed.
+	@echo "ready"
+
+demo: ready ## Run the whole pipeline on a recorded feed, print its answer, stop.
+	@$(call run,$(BIN)/millrace demo)
+
+up: ready ## Start the local stack, and keep it running until Ctrl-C.
+	@$(call run,$(BIN)/millrace up)
+
+test: ready ## Run all tests, the quick ones first.
+	@$(BIN)/python -m pytest $(QUICK) $(OTHERS)
+
+quick: ready ## Run the tests that need nothing but memory: seconds.
+	@$(BIN)/python -m pytest $(QUICK)
+
+lint: ready ## Check style, types and the layers' imports.
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+ci: lint demo test ## Do what CI does: lint, demo, test.
+
+pins: ready ## Resolve every pinned version anew from requirements*.in and Azurite's package.json.
+	@$(BIN)/python local/pins.py
+	@$(BIN)/npm update --prefix local/azurite --package-lock-only --ignore-scripts --no-audit \
+	  --no-fund --omit-lockfile-registry-resolved
+
+clean: ## Remove all that `make` has made, the local stack's data included.
+	rm -rf .venv .millrace local/azurite/node_modules .*_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+ready:
+	@$(call run,sh local/setup.sh)

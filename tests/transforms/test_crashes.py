@@ -1,0 +1,111 @@
+"""A run that is killed between any two of its steps and repeated, or overtaken by another one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.transforms.lake import Lake, dataset, event, thing
+from transforms import raw_to_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STEPS = (
+    "prepare_table",
+    "_stage_newest",
+    "quarantine_records",
+    "merge_rows",
+    "write_line",
+)
+
+
+class Killed(BaseException):
+    """What ends a run as SIGKILL does: nothing catches it."""
+
+
+def killed_after(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a step have its effect, but nothing after it."""
+
+    def killed(*arguments: Any, **options: Any) -> Any:
+        step(*arguments, **options)
+        raise Killed
+
+    return killed
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_run_killed_after_any_step_and_repeated_ends_alike(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """A cluster can vanish at any moment: the table and quarantine must not show it."""
+    lake.run_events("r0", event(0, thing("a", value=0), thing("b", value=0), b"old"))
+    blob = lake.land(
+        event(1, thing("b", updated=2, value=1), thing("c", value=1), b"new"),
+        event(2, thing("b", updated=2, value=2), thing("a", updated=0, value=2)),
+    )
+    url = lake.plan("r1", blob, dataset=dataset())
+    with monkeypatch.context() as patch:
+        patch.setattr(raw_to_table, step, killed_after(getattr(raw_to_table, step)))
+        with pytest.raises(Killed):
+            lake.run_planned("r1", url)
+
+    result = lake.run_planned("r1", url)
+
+    merged_before = step in ("merge_rows", "write_line")
+    assert (result.inserted, result.updated, result.older) == (
+        (0, 0, 3) if merged_before else (1, 1, 1)
+    )
+    assert (result.duplicates, result.quarantined) == (1, 1)
+    assert lake.values("id", "updated", "value", "_run") == [
+        ("a", 1, 0.0, "r0"),
+        ("b", 2, 2.0, "r1"),
+        ("c", 1, 1.0, "r1"),
+    ]
+    assert sorted(bytes(row["body"]) for row in lake.quarantined()) == [b"new", b"old"]
+
+
+@pytest.mark.parametrize("step", ["_stage_newest", "merge_rows"])
+def test_run_overtaken_by_another_puts_nothing_back(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """A forgotten attempt may wake up after newer rows are in: the table keeps the newer."""
+    lake.run_events("r0", event(0, thing("a", updated=0)))
+    slow = lake.plan("r1", lake.land(event(1, thing("a"), thing("b"))), dataset=dataset())
+    newer = lake.land(event(2, thing("a", updated=2, value=2), thing("b", updated=2, value=2)))
+    fast = lake.plan("r2", newer, dataset=dataset())
+    original = getattr(raw_to_table, step)
+
+    def overtaken(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(raw_to_table, step, original)
+        lake.run_planned("r2", fast)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(raw_to_table, step, overtaken)
+    lake.run_planned("r1", slow)
+
+    assert lake.values("id", "updated", "value", "_run") == [
+        ("a", 2, 2.0, "r2"),
+        ("b", 2, 2.0, "r2"),
+    ]
+
+
+def test_forgotten_attempt_of_the_same_run_is_harmless(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two attempts of one run at once must not read each other's half-written rows."""
+    blob = lake.land(event(0, thing("a"), b"bad", thing("b")))
+    url = lake.plan("r1", blob, dataset=dataset())
+    original = raw_to_table._stage_newest
+
+    def overtaken(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(raw_to_table, "_stage_newest", original)
+        lake.run_planned("r1", url)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(raw_to_table, "_stage_newest", overtaken)
+    lake.run_planned("r1", url)
+
+    assert lake.values("id", "_run") == [("a", "r1"), ("b", "r1")]
+    assert [bytes(row["body"]) for row in lake.quarantined()] == [b"bad"]

@@ -1,0 +1,50 @@
+"""The session: Databricks' own when there is one, otherwise Sail inside this process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from pyspark.sql import SparkSession
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# This package is handed nothing but its arguments, so these two variables are read here.
+_ENVIRONMENT = os.environ  # noqa: TID251 -- as above; `shared.wiring` is not part of the wheel.
+
+
+def on_databricks() -> bool:
+    """Say whether a Databricks runtime started this process."""
+    return "DATABRICKS_RUNTIME_VERSION" in _ENVIRONMENT
+
+
+@contextlib.contextmanager
+def open_session() -> Iterator[SparkSession]:
+    """Lend a session in UTC; a Sail of our own takes half a second to start and is stopped."""
+    with contextlib.nullcontext() if on_databricks() else _sail() as address:
+        builder = SparkSession.builder if address is None else SparkSession.builder.remote(address)
+        session = builder.getOrCreate()
+        # Times without a zone are UTC whatever machine this is, and so is midnight.
+        session.conf.set("spark.sql.session.timeZone", "UTC")
+        try:
+            yield session
+        finally:
+            if address is not None:
+                session.stop()
+
+
+@contextlib.contextmanager
+def _sail() -> Iterator[str]:
+    _ENVIRONMENT.setdefault("RUST_LOG", "error")  # Before Sail is loaded: it logs every query.
+    # pysail is not installed on Databricks, and carries no types.
+    from pysail.spark import SparkConnectServer  # type: ignore[import-untyped] # noqa: PLC0415
+
+    server = SparkConnectServer()
+    server.start(background=True)
+    try:
+        host, port = server.listening_address
+        yield f"sc://{host}:{port}"
+    finally:
+        server.stop()
