@@ -7,7 +7,9 @@ import sys
 import traceback
 
 from transforms.raw_to_table import write_table
-from transforms.session import on_databricks, open_session
+from transforms.session import on_databricks, open_session, warm
+
+__all__ = ["main", "warm"]
 
 
 def main() -> None:

@@ -229,6 +229,14 @@ class Dataset(_Part):
         return self.name.replace("-", "_")
 
     @model_validator(mode="after")
+    def _columns_differ_by_more_than_case(self) -> Self:
+        lower = [column.lower() for column in self.columns]
+        for column in self.columns:
+            if lower.count(column.lower()) > 1:
+                raise ValueError(f"columns {column!r} differ only in case, which SQL cannot tell")
+        return self
+
+    @model_validator(mode="after")
     def _names_columns(self) -> Self:
         named = (*self.primary_key, self.incremental_field, self.partition_field)
         for column in filter(None, named):

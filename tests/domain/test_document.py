@@ -63,6 +63,10 @@ SOURCE = {"name": "a", "url": "http://x", "schedule": "0 * * * * *", "publishes"
             {"eventhubs": [{"material": "quakes"}], "datasets": [DATASET | {"consumes": "quake"}]},
             "dataset 'd' consumes 'quake', which no hub carries; did you mean 'quakes'?",
         ),
+        (
+            {"datasets": [DATASET | {"columns": {"id": {"type": "long"}, "ID": {"type": "long"}}}]},
+            "columns 'id' differ only in case",
+        ),
         ({"sources": [SOURCE | {"schedule": "* *"}]}, "a schedule has six NCRONTAB fields"),
         ({"sources": [SOURCE | {"url": "ftp://x"}]}, "sources.0.url"),
         ({"name": "X"}, "name: string should match pattern"),
