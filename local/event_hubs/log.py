@@ -82,7 +82,7 @@ class Log:
         self._time_first_ms = self._time_last_ms = self._segments[-1].time_before_ms
         self._offset_last = self._segments[-1].offset - 1
         self.offset_end, self.sequence_end = self._segments[-1].offset, self._segments[-1].sequence
-        self._file = self._open_newest()
+        self._file = self._open(self._segments[-1])
         self._recover()
 
     @property
@@ -193,6 +193,9 @@ class Log:
         os.close(self._file)
 
     def _write(self, buffers: list[bytes]) -> None:
+        """Write a batch after the last whole one, over what a failed write may have left there."""
+        end = self.offset_end - self._segments[-1].offset
+        os.lseek(self._file, end, os.SEEK_SET)
         try:
             for start in range(0, len(buffers), _BUFFERS_MAX):
                 part = buffers[start : start + _BUFFERS_MAX]
@@ -202,7 +205,7 @@ class Log:
                     rest = rest[os.write(self._file, rest) :]
         except OSError:
             with contextlib.suppress(OSError):
-                os.ftruncate(self._file, self.offset_end - self._segments[-1].offset)
+                os.ftruncate(self._file, end)
             raise
 
     def _roll_when_due(self, now_ms: int) -> None:
@@ -214,13 +217,14 @@ class Log:
             self._roll()
 
     def _roll(self) -> None:
-        self._segments.append(_Segment(self.offset_end, self.sequence_end, self._time_last_ms))
+        segment = _Segment(self.offset_end, self.sequence_end, self._time_last_ms)
+        file = self._open(segment)
         os.close(self._file)
-        self._file = self._open_newest()
+        self._file = file
+        self._segments.append(segment)
 
-    def _open_newest(self) -> int:
-        path = self.folder / self._segments[-1].name
-        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    def _open(self, segment: _Segment) -> int:
+        return os.open(self.folder / segment.name, os.O_RDWR | os.O_CREAT, 0o644)
 
     def _recover(self) -> None:
         """Read the newest segment up to its last whole batch and cut off what is torn after it."""

@@ -10,93 +10,31 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
-    AnyHttpUrl,
     BaseModel,
     ConfigDict,
     Field,
     StringConstraints,
-    TypeAdapter,
     ValidationError,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
-from pydantic.functional_validators import AfterValidator, BeforeValidator
-from pydantic.json_schema import WithJsonSchema
 
 from shared.domain.errors import Misconfigured
+from shared.domain.fields import SETTING, ColumnName, Duration, Name, Schedule, Url
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
 
-#: Lower-case kebab names are legal in every place a name travels to: hubs, containers, jobs, tags.
-Name = Annotated[
-    str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", min_length=1, max_length=50)
-]
-#: Columns and tables become SQL identifiers; a leading underscore is kept for our own columns.
-ColumnName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=128)]
-
 LANDING_GROUP = "hub-to-raw"
 GAPS_GROUP = "hub-to-raw-gaps"  # To read again what is missing, without stealing a partition.
-
-_SPOKEN_UNITS = {
-    "s": "seconds", "sec": "seconds", "secs": "seconds",
-    "m": "minutes", "min": "minutes", "mins": "minutes",
-    "h": "hours", "hr": "hours", "hrs": "hours",
-    "d": "days", "day": "days", "days": "days",
-}  # fmt: skip
-_SPOKEN = re.compile(r"^\s*(\d+)\s*([a-z]+)\s*$")
-_SETTING = re.compile(r"%([A-Za-z_][A-Za-z0-9_]*)%")
-
-
-def _spoken_duration(value: object) -> object:
-    """Let people write `3hrs`; everything else is left to ISO 8601."""
-    match = _SPOKEN.match(value.lower()) if isinstance(value, str) else None
-    if match and match[2] in _SPOKEN_UNITS:
-        return timedelta(**{_SPOKEN_UNITS[match[2]]: int(match[1])})
-    return value
-
-
-def _positive(value: timedelta) -> timedelta:
-    if value <= timedelta(0):
-        raise ValueError("a duration must be longer than nothing")
-    return value
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_spoken_duration),
-    AfterValidator(_positive),
-    WithJsonSchema({"type": "string", "examples": ["P1D", "PT3H", "3hrs"]}),
-]
-
-
-def _ncrontab(value: str) -> str:
-    """Six fields, as the Functions timer trigger reads them (NCRONTAB)."""
-    if len(value.split()) != 6:  # noqa: PLR2004 -- NCRONTAB has six fields.
-        raise ValueError(
-            "a schedule has six NCRONTAB fields: second minute hour day month weekday, "
-            "for example '0 */5 * * * *' for every five minutes"
-        )
-    return value
-
-
-Schedule = Annotated[str, AfterValidator(_ncrontab)]
-
-
-def _web_address(value: str) -> str:
-    TypeAdapter(AnyHttpUrl).validate_python(_SETTING.sub("http://setting", value, count=1))
-    return value
-
-
-Url = Annotated[str, AfterValidator(_web_address)]
 
 
 class _Part(BaseModel):
@@ -345,7 +283,7 @@ def json_schema() -> str:
 
 def settings_named(text: str) -> list[str]:
     """The `%SETTING%`s a text refers to."""
-    return _SETTING.findall(text)
+    return SETTING.findall(text)
 
 
 def fill(text: str, settings: dict[str, str]) -> str:
@@ -356,7 +294,7 @@ def fill(text: str, settings: dict[str, str]) -> str:
             raise Misconfigured(match[1], f"is not set, but pipeline.json uses {match[0]}")
         return settings[match[1]]
 
-    return _SETTING.sub(value, text)
+    return SETTING.sub(value, text)
 
 
 def _named[T: (Source, Dataset)](parts: Sequence[T], name: str, *, what: str) -> T:

@@ -76,6 +76,7 @@ def test_a_damaged_end_is_cut_off(tmp_path: Path) -> None:
     log = open_log(tmp_path)
 
     assert everything(log) == [(0, b"a")]
+    assert path.stat().st_size == log.offset_end
     log.close()
 
 
