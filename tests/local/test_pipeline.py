@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -103,6 +104,14 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     assert not left, "a process outlived its stack"
 
 
+def readme(command: str) -> list[str]:
+    """The lines of the README's console block whose command holds a text: it, then its output."""
+    blocks = (ROOT / "README.md").read_text().split("```")
+    (block,) = [each for each in blocks if each.startswith("console\n$ ") and command in each]
+    lines = block.strip().splitlines()[1:]
+    return [lines[0].removeprefix("$ "), *lines[1:]]
+
+
 def _base() -> int:
     """The first of seven ports in a row that nobody uses, below those the system gives out."""
     for base in range(20_000 + os.getpid() % 500 * 20, 32_000, 20):
@@ -132,11 +141,14 @@ def test_demo_answers_and_a_second_one_adds_nothing(machine: Machine) -> None:
     second = machine.millrace(*command)
     process = machine.up()
     rows = machine.rows()
+    shown = readme("query")
+    asked = machine.millrace(*shlex.split(shown[0])[1:])
     stop(process)
 
     assert (first.returncode, second.returncode) == (0, 0), first.stdout + first.stderr
-    assert "1679" in first.stdout
     assert rows == ROWS
+    assert set(readme("make demo")[-6:]) <= set(first.stdout.splitlines())
+    assert asked.stdout.splitlines() == shown[1:]
     assert process.returncode == 0
 
 
@@ -210,6 +222,7 @@ def test_commands_speak_to_people_and_to_machines(machine: Machine) -> None:
 def test_taken_port_is_one_readable_line(machine: Machine) -> None:
     """The first thing that goes wrong on other people's machines."""
     with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", machine.base + 2))
         other.listen()
         done = machine.millrace("up", "--ports", str(machine.base))
