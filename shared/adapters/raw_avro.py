@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _SCHEMA = fastavro.parse_schema(SCHEMA)
 
 
-def encode(blob: RawBlob) -> bytes:
-    """The blob's content: the same events give the same bytes.
+def encode(blob: RawBlob) -> io.BytesIO:
+    """The blob's content, to be read from its start: the same events give the same bytes.
 
     The chain's link is in the file's own metadata too, so that a copy of the files alone can be
     audited. The sync marker, random by default, comes from the name.
@@ -46,7 +46,8 @@ def encode(blob: RawBlob) -> bytes:
         metadata={f"millrace.{key}": text for key, text in metadata_of(link).items()},
         sync_marker=hashlib.md5(blob.name.encode(), usedforsecurity=False).digest(),
     )
-    return buffer.getvalue()
+    buffer.seek(0)
+    return buffer  # Not its value: a batch of large events would be in memory once more.
 
 
 def read_head(name: str, content: bytes) -> RawHead | None:
@@ -71,6 +72,6 @@ def read_head(name: str, content: bytes) -> RawHead | None:
     )
 
 
-def digest_of(content: bytes) -> str:
+def digest_of(content: bytes | memoryview) -> str:
     """SHA-256 of a blob's content."""
     return hashlib.sha256(content).hexdigest()

@@ -50,7 +50,13 @@ class BlobRawStore:
         self._seen: dict[Partition, Kept[Tip]] = {}
 
     async def tip(self, partition: Partition) -> Tip:
-        """Read the position; without one, ask the blobs."""
+        """Read the position, once while nobody else lands; without one, ask the blobs.
+
+        What this process remembered last may have been overtaken by another owner; it then finds a
+        name taken, or a gap, and looks again.
+        """
+        if partition in self._seen:
+            return self._seen[partition].value
         with storage_errors(f"reading the position of {partition.material}/{partition.label}"):
             kept = await read(self._state, _position_name(partition))
         if kept is None:
@@ -84,11 +90,15 @@ class BlobRawStore:
             if size > _ENCODE_BYTES_INLINE
             else raw_avro.encode(blob)
         )
-        head = blob.head(digest=raw_avro.digest_of(content), size_bytes=len(content))
+        with content.getbuffer() as view:
+            head = blob.head(digest=raw_avro.digest_of(view), size_bytes=len(view))
         with storage_errors(f"landing {blob.name}"):
             try:
-                await client.upload_blob(content, metadata=metadata_of(head))
+                await client.upload_blob(
+                    content, length=head.size_bytes, metadata=metadata_of(head)
+                )
             except ResourceExistsError:
+                self._seen.pop(blob.partition, None)
                 return _head(await client.get_blob_properties()), False
         return head, True
 
