@@ -192,16 +192,17 @@ class Stack:
             return
         age_s = asyncio.get_running_loop().time() - started_s
         system.deaths_young = system.deaths_young + 1 if age_s < YOUNG_S else 0
-        if system.deaths_young > RESTARTS_MAX:
-            self.say(f"{system.name} keeps dying: {self._last_words(system)}")
-            os.kill(os.getpid(), signal.SIGTERM)
-            return
         self.say(f"{system.name} ended unasked ({_how(code)}); starting it again")
-        try:
-            await self._start(system)
-        except TryLater as error:
-            self.say(str(error))
-            os.kill(os.getpid(), signal.SIGTERM)
+        while system.deaths_young <= RESTARTS_MAX:
+            try:
+                await self._start(system)
+            except TryLater as error:
+                system.deaths_young += 1
+                self.say(str(error))
+            else:
+                return
+        self.say(f"{system.name} keeps dying: {self._last_words(system)}")
+        os.kill(os.getpid(), signal.SIGTERM)
 
     async def _provision(self) -> None:
         """Create containers and tables as soon as storage answers; Bicep does it in Azure."""
@@ -300,10 +301,12 @@ async def _end(system: System) -> None:
     process = system.process
     if process is None or process.returncode is not None:
         return
-    process.terminate()
     try:
+        process.terminate()
         async with asyncio.timeout(STOP_LIMIT_S):
             await process.wait()
+    except ProcessLookupError:  # It has ended, and nobody has waited for it yet.
+        await process.wait()
     except TimeoutError:
         process.kill()
         await process.wait()
