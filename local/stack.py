@@ -13,6 +13,7 @@ import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from local import azurite_process
@@ -21,11 +22,11 @@ from shared.settings import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
-    from pathlib import Path
 
 START_LIMIT_S = 60
 STOP_LIMIT_S = 15
-RESTARTS_MAX = 5  # In a row: a system that dies young so often cannot live.
+#: Deaths in a row, each soon after a start: a poisonous batch takes some until it stands alone.
+RESTARTS_MAX = 30
 YOUNG_S = 3
 _TOKEN = "local"  # noqa: S105 -- The jobs emulator listens on loopback and wants some token.
 
@@ -107,15 +108,19 @@ class Stack:
     def environment(self) -> dict[str, str]:
         """What the processes see besides the settings."""
         own = dict(os.environ)  # noqa: TID251 -- Children inherit the caller's environment.
-        return own | {
-            "TZ": "UTC",
-            "AZURE_STORAGE_USE_EMULATOR": "true",
-            "AZURITE_BLOB_STORAGE_URL": f"http://127.0.0.1:{self.ports.numbers['blob']}",
-            "RUST_LOG": "error",
-            "MILLRACE_HOST_BLOB_SCAN_S": "0.5",
-            "MILLRACE_HOST_BALANCE_S": "2",
-            **self.settings(),
-        }
+        quick = {"MILLRACE_HOST_BLOB_SCAN_S": "0.5", "MILLRACE_HOST_BALANCE_S": "2"}
+        return (
+            quick
+            | own
+            | {
+                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{own.get('PATH', '')}",
+                "TZ": "UTC",
+                "AZURE_STORAGE_USE_EMULATOR": "true",
+                "AZURITE_BLOB_STORAGE_URL": f"http://127.0.0.1:{self.ports.numbers['blob']}",
+                "RUST_LOG": "error",
+                **self.settings(),
+            }
+        )
 
     async def start(self) -> None:
         """Start everything; raise `TryLater` naming what did not come up, and its log."""

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local.stack import Ports
-from shared.domain.errors import Misconfigured
+from tests.local_ports import free_base
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +95,7 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
     """A machine on which nothing ran before, and nothing runs afterwards."""
-    fresh = Machine(data=tmp_path / "data", base=_base())
+    fresh = Machine(data=tmp_path / "data", base=free_base())
     yield fresh
     left = fresh.processes()
     for pid in left:
@@ -110,17 +109,6 @@ def readme(command: str) -> list[str]:
     (block,) = [each for each in blocks if each.startswith("console\n$ ") and command in each]
     lines = block.strip().splitlines()[1:]
     return [lines[0].removeprefix("$ "), *lines[1:]]
-
-
-def _base() -> int:
-    """The first of seven ports in a row that nobody uses, below those the system gives out."""
-    for base in range(20_000 + os.getpid() % 500 * 20, 32_000, 20):
-        try:
-            Ports(base=base).check()
-        except Misconfigured:
-            continue
-        return base
-    raise AssertionError("no seven free ports in a row")
 
 
 def stop(process: subprocess.Popen[str], number: signal.Signals = signal.SIGINT) -> None:
