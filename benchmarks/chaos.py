@@ -140,7 +140,7 @@ async def kill_at_random(stack: Stack, feed: Feed, *, seed: int) -> Counter[str]
     chance = random.Random(seed + 1)
     killed: Counter[str] = Counter()
     while feed.kills < feed.kills_planned:
-        await asyncio.sleep(chance.uniform(1.0, 3.5))
+        await asyncio.sleep(chance.uniform(1.0, 3.0))
         system = chance.choice([each for each in stack.systems if each.name != "source"])
         if system.process is not None and system.process.returncode is None:
             system.process.kill()

@@ -8,6 +8,7 @@ import typer
 
 from cli.audit import audit
 from cli.poll import poll
+from cli.quarantine import quarantine
 from cli.query import query
 from cli.replay import replay
 from cli.status import status
@@ -24,6 +25,7 @@ commands = typer.Typer(
 )
 for command in (validate, up, demo, poll, status, wait, query, audit, replay, schema):
     commands.command()(command)
+commands.add_typer(quarantine, name="quarantine")
 
 
 def main() -> None:

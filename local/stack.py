@@ -198,7 +198,7 @@ class Stack:
         age_s = asyncio.get_running_loop().time() - started_s
         system.deaths_young = system.deaths_young + 1 if age_s < YOUNG_S else 0
         self.say(f"{system.name} ended unasked ({_how(code)}); starting it again")
-        while system.deaths_young <= RESTARTS_MAX:
+        while not self._stopping and system.deaths_young <= RESTARTS_MAX:
             try:
                 await self._start(system)
             except TryLater as error:
@@ -206,8 +206,9 @@ class Stack:
                 self.say(str(error))
             else:
                 return
-        self.say(f"{system.name} keeps dying: {self._last_words(system)}")
-        os.kill(os.getpid(), signal.SIGTERM)
+        if not self._stopping:
+            self.say(f"{system.name} keeps dying: {self._last_words(system)}")
+            os.kill(os.getpid(), signal.SIGTERM)
 
     async def _provision(self) -> None:
         """Create containers and tables as soon as storage answers; Bicep does it in Azure."""
@@ -302,20 +303,22 @@ async def _listening(port: int) -> None:
 
 
 async def _end(system: System) -> None:
-    """Ask a process to end; insist when it does not."""
+    """Ask a process to end, insist when it does not, and let its watcher finish."""
     process = system.process
-    if process is None or process.returncode is not None:
-        return
-    try:
-        process.terminate()
-        async with asyncio.timeout(STOP_LIMIT_S):
+    if process is not None and process.returncode is None:
+        try:
+            process.terminate()
+            async with asyncio.timeout(STOP_LIMIT_S):
+                await process.wait()
+        except ProcessLookupError:  # It has ended, and nobody has waited for it yet.
             await process.wait()
-    except ProcessLookupError:  # It has ended, and nobody has waited for it yet.
-        await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-    await asyncio.gather(*system.watchers)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+    # A watcher that starts its system again may be the one who asks.
+    await asyncio.gather(*(system.watchers - {asyncio.current_task()}))
+    if system.process is not process:
+        await _end(system)  # It was being started again meanwhile.
 
 
 def _how(code: int) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shared.domain.document import Source
     from shared.domain.job_run import JobRun
     from shared.domain.page import Page
-    from shared.domain.quarantine import Quarantined
+    from shared.domain.quarantine import Head, Quarantined, Selection
     from shared.domain.raw_blob import HubBatch, Partition, RawBlob, RawHead, Tip
     from shared.domain.run import Planned, Progress, Run
 
@@ -69,7 +69,10 @@ class Hub(Protocol):
         """Return the first sequence number that the hub still holds, or will give next."""
 
     def read(self, partition: Partition, *, first: int, last: int) -> AsyncIterator[HubBatch]:
-        """Yield the events `first` to `last`, both included, in order; all are there."""
+        """Yield the events `first` to `last`, both included, in order.
+
+        What the hub has dropped meanwhile is missing from the beginning.
+        """
 
 
 class CursorStore(Protocol):
@@ -137,8 +140,8 @@ class Attempts(Protocol):
     async def begin(self, partition: Partition, *, sequence: int) -> int:
         """Note a try of events that begin at `sequence`; return how many before it never ended.
 
-        Costs nothing once a try of this process has ended: a batch that kills a process is the
-        first one that the next process gets.
+        A try repeated by the process that noted it is the same try. Costs nothing once a try of
+        this process has ended: a batch that kills a process is the first that the next one gets.
         """
 
     async def end(self, partition: Partition) -> None:
@@ -152,7 +155,25 @@ class Quarantine(Protocol):
         """Keep the entry; the first one of an origin stays. Idempotent."""
 
     async def count(self, kind: str, material: str) -> int:
-        """Return how many open entries there are of a kind (`events`, `records`, `losses`)."""
+        """Return how many open entries there are of a kind (one of `quarantine.KINDS`)."""
+
+    async def reasons(self, selection: Selection) -> dict[str, int]:
+        """Return how many of the selected entries there are of each reason."""
+
+    def heads(self, selection: Selection) -> AsyncIterator[Head]:
+        """Yield the selected entries by name within a kind, without reading their content.
+
+        Costs what the kind holds of the material, whatever else selects. Not a snapshot.
+        """
+
+    async def read(self, name: str) -> Kept[Quarantined] | None:
+        """Return one whole entry, or None when nothing of this name is kept."""
+
+    async def mark(self, entry: Quarantined, *, unchanged: str) -> bool:
+        """Note what was decided about the entry if its version is still `unchanged`; say whether.
+
+        Its content stays as it was kept.
+        """
 
 
 class Ledger(Protocol):
@@ -167,8 +188,8 @@ class Ledger(Protocol):
     async def close_run(self, run: Run, progress: Progress) -> bool:
         """Replace the ended run and the progress if unchanged, both or neither; say whether."""
 
-    async def update_run(self, run: Run) -> None:
-        """Replace an open run's row. Idempotent."""
+    async def update_run(self, run: Run) -> bool:
+        """Replace a run's row if it is unchanged since it was read; say whether."""
 
     async def run(self, dataset: str, run_id: str) -> Run | None:
         """Return one run."""

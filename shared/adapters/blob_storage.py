@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +18,18 @@ from azure.core.exceptions import (
 )
 
 from shared.domain import cursor as cursors
-from shared.domain import quarantine as quarantines
+from shared.domain import quarantine_text
 from shared.domain.errors import Misconfigured, TryLater
+from shared.domain.quarantine import Selection, is_name
 from shared.ports import Kept
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
     from shared.domain.cursor import Cursor
-    from shared.domain.quarantine import Quarantined
+    from shared.domain.quarantine import Head, Quarantined
 
 CONTAINERS = ("raw", "clean", "quarantine", "state")
 _FORBIDDEN = 403
@@ -75,7 +77,10 @@ class BlobCursorStore:
 
 
 class BlobQuarantine:
-    """Quarantine: one blob an entry in container `quarantine`."""
+    """Quarantine: one blob an entry in container `quarantine`.
+
+    The blob is the content; its metadata tells the rest, so that a listing is enough to select.
+    """
 
     def __init__(self, service: BlobServiceClient) -> None:
         """`service` is closed by whoever opened it."""
@@ -84,15 +89,54 @@ class BlobQuarantine:
     async def keep(self, entry: Quarantined) -> None:
         """Create the blob unless it is there."""
         client = self._quarantine.get_blob_client(entry.name)
-        metadata = {"reason": entry.reason}
+        metadata = quarantine_text.metadata_of(entry.head)
         with storage_errors(f"quarantining {entry.name}"):
-            await create(client, quarantines.to_json(entry), metadata=metadata)
+            await create(client, quarantine_text.to_json(entry), metadata=metadata)
 
     async def count(self, kind: str, material: str) -> int:
         """List the entries."""
-        with storage_errors(f"counting quarantined {kind} of {material}"):
-            listing = self._quarantine.list_blob_names(name_starts_with=f"{kind}/{material}/")
-            return sum([1 async for _ in listing])
+        return sum((await self.reasons(Selection(kind=kind, material=material))).values())
+
+    async def reasons(self, selection: Selection) -> dict[str, int]:
+        """List the entries."""
+        return Counter([head.reason async for head in self.heads(selection)])
+
+    async def heads(self, selection: Selection) -> AsyncIterator[Head]:
+        """List with metadata; the Delta tables of refused records lie in between."""
+        for prefix in selection.prefixes:
+            with storage_errors(f"listing quarantine {prefix}"):
+                listing = self._quarantine.list_blobs(name_starts_with=prefix, include=["metadata"])
+                async for blob in listing:
+                    if is_name(blob.name):
+                        head = quarantine_text.head_of(blob.name, blob.metadata)
+                        if selection.takes(head):
+                            yield head
+
+    async def read(self, name: str) -> Kept[Quarantined] | None:
+        """Read the blob, its metadata and its version in one request."""
+        if not is_name(name):
+            return None
+        with storage_errors(f"reading {name}"):
+            try:
+                download = await self._quarantine.download_blob(name)
+                content = await download.readall()
+            except ResourceNotFoundError:
+                return None
+        found = download.properties
+        entry = quarantine_text.of_json(content, metadata=found.metadata)
+        return Kept(value=entry, version=found.etag or "")
+
+    async def mark(self, entry: Quarantined, *, unchanged: str) -> bool:
+        """Replace the metadata with `If-Match`; the content cannot be touched this way."""
+        client = self._quarantine.get_blob_client(entry.name)
+        metadata = quarantine_text.metadata_of(entry.head)
+        condition = MatchConditions.IfNotModified
+        with storage_errors(f"marking {entry.name}"):
+            try:
+                await client.set_blob_metadata(metadata, etag=unchanged, match_condition=condition)
+            except (ResourceModifiedError, ResourceNotFoundError):
+                return False
+        return True
 
 
 class BlobRunFiles:

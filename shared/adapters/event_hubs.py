@@ -100,6 +100,8 @@ class EventHubs:
                         async with asyncio.timeout(_READ_LIMIT_S):
                             events = await received.get()
                     batch = _batch(partition, events, last=last)
+                    if not batch.events:  # The hub has dropped all that was left of them.
+                        return
                     first = batch.events[-1].sequence + 1
                     yield batch
             finally:

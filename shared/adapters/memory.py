@@ -5,10 +5,12 @@ Tests use it, and so does `millrace wait`, to poll without sending.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from shared.domain.quarantine import Selection
 from shared.domain.raw_blob import START, HubBatch, hour_of
 from shared.domain.run import Progress
 from shared.ports import Kept
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from shared.domain.document import Source
     from shared.domain.job_run import JobRun
     from shared.domain.page import Page
-    from shared.domain.quarantine import Quarantined
+    from shared.domain.quarantine import Head, Quarantined
     from shared.domain.raw_blob import HubEvent, Partition, RawBlob, RawHead, Tip
     from shared.domain.run import Planned, Run
 
@@ -175,14 +177,18 @@ class MemoryAttempts:
 
     tries: dict[Partition, tuple[int, int]] = field(default_factory=dict)
     proven: set[Partition] = field(default_factory=set)
+    begun: dict[Partition, tuple[int, int]] = field(default_factory=dict)
 
     async def begin(self, partition: Partition, *, sequence: int) -> int:
         """Count tries of the same sequence number."""
         if partition in self.proven:
             return 0
+        if self.begun.get(partition, (-1, 0))[0] == sequence:
+            return self.begun[partition][1]
         known, tries = self.tries.get(partition, (sequence, 0))
         tries = tries if known == sequence else 0
         self.tries[partition] = (sequence, tries + 1)
+        self.begun[partition] = (sequence, tries)
         return tries
 
     async def end(self, partition: Partition) -> None:
@@ -193,7 +199,7 @@ class MemoryAttempts:
 
 @dataclass(slots=True)
 class MemoryQuarantine:
-    """Quarantine: entries by name."""
+    """Quarantine: entries by name; no state comes back, so it is the version as well."""
 
     entries: dict[str, Quarantined] = field(default_factory=dict)
 
@@ -203,7 +209,30 @@ class MemoryQuarantine:
 
     async def count(self, kind: str, material: str) -> int:
         """Count."""
-        return sum(name.startswith(f"{kind}/{material}/") for name in self.entries)
+        return sum((await self.reasons(Selection(kind=kind, material=material))).values())
+
+    async def reasons(self, selection: Selection) -> dict[str, int]:
+        """Count by reason."""
+        return Counter([head.reason async for head in self.heads(selection)])
+
+    async def heads(self, selection: Selection) -> AsyncIterator[Head]:
+        """Look through all of them."""
+        for _, entry in sorted(self.entries.items()):
+            if selection.takes(entry.head):
+                yield entry.head
+
+    async def read(self, name: str) -> Kept[Quarantined] | None:
+        """Look up."""
+        entry = self.entries.get(name)
+        return Kept(value=entry, version=entry.decision.state) if entry else None
+
+    async def mark(self, entry: Quarantined, *, unchanged: str) -> bool:
+        """Compare and set what was decided."""
+        known = self.entries.get(entry.name)
+        if known is None or known.decision.state != unchanged:
+            return False
+        self.entries[entry.name] = replace(known, decision=entry.decision)
+        return True
 
 
 @dataclass(slots=True)
@@ -225,9 +254,12 @@ class MemoryLedger:
         """Compare and set both."""
         return self._together(run, progress)
 
-    async def update_run(self, run: Run) -> None:
-        """Set."""
-        self.rows[run.dataset, run.id] = run
+    async def update_run(self, run: Run) -> bool:
+        """Compare and set."""
+        if self.rows[run.dataset, run.id].version != run.version:
+            return False
+        self._set(run)
+        return True
 
     async def run(self, dataset: str, run_id: str) -> Run | None:
         """Look up."""
@@ -243,9 +275,15 @@ class MemoryLedger:
         if (known.version if known else "") != progress.version:
             return False
         version = str(int(progress.version or 0) + 1)
+        known_run = self.rows.get((run.dataset, run.id))
+        if known_run and known_run.version != run.version:
+            return False
+        self._set(run)
         self.kept[progress.dataset] = replace(progress, version=version)
-        self.rows[run.dataset, run.id] = run
         return True
+
+    def _set(self, run: Run) -> None:
+        self.rows[run.dataset, run.id] = replace(run, version=str(int(run.version or 0) + 1))
 
 
 @dataclass(slots=True)

@@ -203,11 +203,18 @@ class BlobAttempts:
         """`service` is closed by whoever opened it."""
         self._state = service.get_container_client("state")
         self._proven: set[Partition] = set()
+        self._begun: dict[Partition, tuple[int, int]] = {}
 
     async def begin(self, partition: Partition, *, sequence: int) -> int:
-        """Count tries of the same sequence number; another number begins a new count."""
+        """Count tries of the same sequence number; another number begins a new count.
+
+        A try that ended with an error did not kill the process, and is the same try when repeated.
+        """
         if partition in self._proven:
             return 0
+        begun, tries = self._begun.get(partition, (-1, 0))
+        if begun == sequence:
+            return tries
         name = f"attempts/{partition.material}/{partition.label}.json"
         with storage_errors(f"noting a try of {partition.material}/{partition.label}"):
             kept = await read(self._state, name)
@@ -215,6 +222,7 @@ class BlobAttempts:
             tries = int(noted["tries"]) if noted.get("sequence") == sequence else 0
             content = json.dumps({"sequence": sequence, "tries": tries + 1})
             await self._state.upload_blob(name, content, overwrite=True)
+        self._begun[partition] = (sequence, tries)
         return tries
 
     async def end(self, partition: Partition) -> None:

@@ -13,7 +13,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from azure.core import MatchConditions
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
+from azure.core.exceptions import (
+    AzureError,
+    HttpResponseError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+)
 from azure.data.tables import TableTransactionError, UpdateMode
 
 from shared.domain.cloud_event import rfc3339
@@ -21,8 +26,9 @@ from shared.domain.errors import Misconfigured, TryLater
 from shared.domain.run import Planned, Progress, Run, RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from azure.data.tables import TableEntity
     from azure.data.tables.aio import TableClient
 
 TABLE = "runs"
@@ -60,13 +66,16 @@ class TableLedger:
 
     async def close_run(self, run: Run, progress: Progress) -> bool:
         """Replace both rows in one transaction."""
-        replaced = ("update", _run_entity(run), {"mode": UpdateMode.REPLACE})
-        return await self._together(replaced, progress)
+        return await self._together(("update", _run_entity(run), _if_still(run.version)), progress)
 
-    async def update_run(self, run: Run) -> None:
-        """Replace the row."""
+    async def update_run(self, run: Run) -> bool:
+        """Replace the row (`If-Match`)."""
         with _errors(f"noting run {run.id}"):
-            await self._table.update_entity(_run_entity(run), mode=UpdateMode.REPLACE)
+            try:
+                await self._table.update_entity(_run_entity(run), **_if_still(run.version))
+            except ResourceModifiedError:
+                return False
+        return True
 
     async def run(self, dataset: str, run_id: str) -> Run | None:
         """Read one row."""
@@ -86,12 +95,8 @@ class TableLedger:
 
     async def _together(self, change: tuple[Any, ...], progress: Progress) -> bool:
         entity = _progress_entity(progress)
-        options = {
-            "mode": UpdateMode.REPLACE,
-            "etag": progress.version,
-            "match_condition": MatchConditions.IfNotModified,
-        }
-        moved = ("update", entity, options) if progress.version else ("create", entity)
+        unchanged = _if_still(progress.version)
+        moved = ("update", entity, unchanged) if progress.version else ("create", entity)
         with _errors(f"planning {progress.dataset}"):
             try:
                 await self._table.submit_transaction([change, moved])
@@ -100,6 +105,15 @@ class TableLedger:
                     return False
                 raise
         return True
+
+
+def _if_still(version: str) -> dict[str, Any]:
+    """Options of a replacement that is refused when the row has changed."""
+    return {
+        "mode": UpdateMode.REPLACE,
+        "etag": version,
+        "match_condition": MatchConditions.IfNotModified,
+    }
 
 
 def _progress_entity(progress: Progress) -> dict[str, Any]:
@@ -134,7 +148,7 @@ def _run_entity(run: Run) -> dict[str, Any]:
     }
 
 
-def _run_of(entity: Mapping[str, Any]) -> Run:
+def _run_of(entity: TableEntity) -> Run:
     ended_at = entity["ended_at"]
     return replace(
         Run(
@@ -152,6 +166,7 @@ def _run_of(entity: Mapping[str, Any]) -> Run:
         ended_at=datetime.fromisoformat(ended_at) if ended_at else None,
         message=entity["message"],
         counts=json.loads(entity["counts"]),
+        version=str(entity.metadata["etag"]),
     )
 
 

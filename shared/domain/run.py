@@ -50,7 +50,11 @@ NEXT: dict[RunState, frozenset[RunState]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One row of the ledger. `job_run` is the number the service gave the current attempt."""
+    """One row of the ledger.
+
+    `job_run` is the number the service gave the current attempt; `version` is the store's, to
+    replace the row only if it is unchanged.
+    """
 
     id: str
     dataset: str
@@ -65,6 +69,7 @@ class Run:
     ended_at: datetime | None = None
     message: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
+    version: str = field(default="", compare=False)
 
     @property
     def is_open(self) -> bool:

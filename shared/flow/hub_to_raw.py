@@ -84,6 +84,7 @@ async def land_batch(
     lost = await _heal(landing, batch, hub=hub)
     healed, bad_healed = sum(head.events for head in landing.heads), landing.quarantined
     await _land(landing, batch.events)
+    await raw.remember(partition, landing.tip)
     await attempts.end(partition)
     fresh = sum(head.events for head in landing.heads) - healed
     bad = landing.quarantined - bad_healed
@@ -122,18 +123,28 @@ async def _place(batch: HubBatch, *, hub: Hub, raw: RawStore) -> tuple[Partition
 async def _heal(landing: _Landing, batch: HubBatch, *, hub: Hub) -> int:
     """Land what is missing before the batch; return how many events the hub has dropped.
 
-    The host can checkpoint past a batch that it never finished (azure-webjobs-sdk #2947).
+    The host can checkpoint past a batch that it never finished (azure-webjobs-sdk #2947). The hub
+    may drop events even while they are read again.
     """
     missing, until = landing.tip.sequence + 1, batch.first.sequence
     if missing >= until:
         return 0
-    begins = min(await hub.first_sequence(landing.partition), until)
-    if begins > missing:
-        await landing.quarantine.keep(_loss(landing, missing, begins))
+    lost = 0
+    begins = await hub.first_sequence(landing.partition)
     if begins < until:
         async for part in hub.read(landing.partition, first=max(missing, begins), last=until - 1):
+            lost += await _pass_over(landing, part.first.sequence)
             await _land(landing, part.events)
-    return max(0, begins - missing)
+    return lost + await _pass_over(landing, until)
+
+
+async def _pass_over(landing: _Landing, until: int) -> int:
+    """Announce as lost what lies between the tip and `until`, if anything does; how much it is."""
+    missing = landing.tip.sequence + 1
+    if missing >= until:
+        return 0
+    await landing.quarantine.keep(_loss(landing, missing, until - 1))
+    return until - missing
 
 
 async def _land(landing: _Landing, events: Sequence[HubEvent]) -> None:
@@ -142,10 +153,7 @@ async def _land(landing: _Landing, events: Sequence[HubEvent]) -> None:
         tries = await landing.attempts.begin(landing.partition, sequence=fresh[0].sequence)
         size = max(1, len(fresh) >> max(0, tries - 1))
         poison = size == 1 and tries >= len(fresh).bit_length() + TRIES_ALONE
-        before = landing.tip
         await _create(landing, fresh[:size], poison=poison)
-        if landing.tip is not before:
-            await landing.raw.remember(landing.partition, landing.tip)
 
 
 async def _create(landing: _Landing, events: Sequence[HubEvent], *, poison: bool) -> None:
@@ -190,15 +198,15 @@ def _entry(landing: _Landing, event: HubEvent, error: BadRecord) -> Quarantined:
     )
 
 
-def _loss(landing: _Landing, first: int, begins: int) -> Quarantined:
+def _loss(landing: _Landing, first: int, last: int) -> Quarantined:
     """A loss is noted where everything is that did not come through, before it is passed over."""
     return Quarantined(
         kind="losses",
         material=landing.partition.material,
-        origin=f"p{landing.partition.label}-{first:020d}",
+        origin=f"p{landing.partition.label}-{first:020d}-{last:020d}",
         reason="dropped-by-retention",
-        detail=f"the hub had dropped events {first} to {begins - 1} before they were landed",
+        detail=f"the hub had dropped events {first} to {last} before they were landed",
         seen_at=landing.now,
-        attributes={"first": str(first), "last": str(begins - 1)},
+        attributes={"first": str(first), "last": str(last)},
         body=b"",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,8 @@ async def launch_runs(
     Raises `TryLater`; may be called again at any time and by several at once: a run and the
     progress it covers are written together or not at all, and the launch carries a token.
     """
-    planned = launched = coalesced = 0
+    counts = Counter[str]()
+    held_up: Misconfigured | None = None
     for dataset in datasets:
         progress = await ledger.progress(dataset.name)
         run = await ledger.run(dataset.name, progress.run_open) if progress.run_open else None
@@ -55,19 +57,28 @@ async def launch_runs(
             manifest = manifest_of(run, heads, document=document, storage=files.storage())
             await files.put_manifest(dataset.name, run.id, manifest)
             if not await ledger.open_run(run, moved):
-                coalesced += 1  # Somebody else planned first.
+                counts["coalesced"] += 1  # Somebody else planned first.
                 continue
-            planned += 1
-        if run.state is RunState.PLANNED and run.due_at <= clock.now():
-            launched += await _launch(run, ledger=ledger, files=files, jobs=jobs)
-        else:
-            coalesced += 1
+            counts["planned"] += 1
+            run = await ledger.run(dataset.name, run.id) or run
+        if run.state is not RunState.PLANNED or run.due_at > clock.now():
+            counts["coalesced"] += 1
+            continue
+        try:
+            counts["launched"] += await _launch(run, ledger=ledger, files=files, jobs=jobs)
+        except Misconfigured as error:  # Only this dataset waits for a person.
+            held_up = error
+    if held_up is not None:
+        raise held_up
     return RunsLaunched(
-        datasets=len(datasets), planned=planned, launched=launched, coalesced=coalesced
+        datasets=len(datasets),
+        planned=counts["planned"],
+        launched=counts["launched"],
+        coalesced=counts["coalesced"],
     )
 
 
-async def _launch(run: Run, *, ledger: Ledger, files: RunFiles, jobs: Jobs) -> int:
+async def _launch(run: Run, *, ledger: Ledger, files: RunFiles, jobs: Jobs) -> bool:
     """Start the job. Killed between the start and the note of it, the next call finds that run.
 
     What only a person can mend stays planned, with the reason on the run.
@@ -80,5 +91,4 @@ async def _launch(run: Run, *, ledger: Ledger, files: RunFiles, jobs: Jobs) -> i
         if run.message != str(error):
             await ledger.update_run(replace(run, message=str(error)))
         raise
-    await ledger.update_run(run.to(RunState.LAUNCHED, job_run=number, message=""))
-    return 1
+    return await ledger.update_run(run.to(RunState.LAUNCHED, job_run=number, message=""))

@@ -26,7 +26,7 @@ from shared.adapters.table_storage import TABLE, TableLedger
 from shared.domain.cursor import Cursor
 from shared.domain.quarantine import Quarantined
 from shared.domain.raw_blob import SCHEMA, START, Partition
-from shared.domain.run import Planned, Progress, plan
+from shared.domain.run import Planned, Progress, Run, plan
 from tests.builders import LIFE, NOON, blob, document, event, head
 
 if TYPE_CHECKING:
@@ -60,31 +60,46 @@ def blobs_in_memory() -> memory.MemoryRawStore:
 
 
 @pytest.fixture
+def tries_in_memory() -> dict[Partition, tuple[int, int]]:
+    """The same of tries."""
+    return {}
+
+
+@pytest.fixture
 async def store(
-    request: pytest.FixtureRequest, kind: str, blobs_in_memory: memory.MemoryRawStore
+    request: pytest.FixtureRequest,
+    kind: str,
+    blobs_in_memory: memory.MemoryRawStore,
+    tries_in_memory: dict[Partition, tuple[int, int]],
 ) -> AsyncIterator[Store]:
     """One process's store."""
-    async with _opened(request, kind, blobs_in_memory) as opened:
+    async with _opened(request, kind, blobs_in_memory, tries_in_memory) as opened:
         yield opened
 
 
 @pytest.fixture
 async def other_store(
-    request: pytest.FixtureRequest, kind: str, blobs_in_memory: memory.MemoryRawStore
+    request: pytest.FixtureRequest,
+    kind: str,
+    blobs_in_memory: memory.MemoryRawStore,
+    tries_in_memory: dict[Partition, tuple[int, int]],
 ) -> AsyncIterator[Store]:
     """Another process's store of the same things."""
-    async with _opened(request, kind, blobs_in_memory) as opened:
+    async with _opened(request, kind, blobs_in_memory, tries_in_memory) as opened:
         yield opened
 
 
 @asynccontextmanager
 async def _opened(
-    request: pytest.FixtureRequest, kind: str, blobs_in_memory: memory.MemoryRawStore
+    request: pytest.FixtureRequest,
+    kind: str,
+    blobs_in_memory: memory.MemoryRawStore,
+    tries_in_memory: dict[Partition, tuple[int, int]],
 ) -> AsyncIterator[Store]:
     if kind == "memory":
         yield Store(
             raw=blobs_in_memory,
-            attempts=memory.MemoryAttempts(),
+            attempts=memory.MemoryAttempts(tries=tries_in_memory),
             cursors=memory.MemoryCursorStore(),
             quarantine=memory.MemoryQuarantine(),
             ledger=memory.MemoryLedger(),
@@ -187,13 +202,14 @@ async def test_tries_are_counted_until_one_ends(
 ) -> None:
     """Only what a process could not end, and the next one begins with again, is suspicious."""
     partition = Partition(material=material, id="0", hub=LIFE)
-    tries = [await store.attempts.begin(partition, sequence=5) for _ in range(3)]
-    elsewhere = await store.attempts.begin(partition, sequence=6)
-    await store.attempts.end(partition)
-    proven = await store.attempts.begin(partition, sequence=6)
-    fresh = await other_store.attempts.begin(partition, sequence=6)
+    first = await store.attempts.begin(partition, sequence=5)
+    repeated = await store.attempts.begin(partition, sequence=5)
+    after_a_death = await other_store.attempts.begin(partition, sequence=5)
+    elsewhere = await other_store.attempts.begin(partition, sequence=6)
+    await other_store.attempts.end(partition)
+    proven = await other_store.attempts.begin(partition, sequence=6)
 
-    assert (tries, elsewhere, proven, fresh) == ([0, 1, 2], 0, 0, 0)
+    assert (first, repeated, after_a_death, elsewhere, proven) == (0, 0, 1, 0, 0)
 
 
 async def test_landed_blobs_are_listed_from_what_is_planned(store: Store, material: str) -> None:
@@ -269,17 +285,26 @@ async def test_run_closes_with_its_progress(store: Store, material: str) -> None
     dataset = document().dataset("quakes").model_copy(update={"name": material})
     run, moved = plan([head(0, 9)], dataset=dataset, progress=Progress(dataset=material), now=NOON)
     await store.ledger.open_run(run, moved)
-    launched = run.to(run.state.LAUNCHED, job_run=2**40)
-    await store.ledger.update_run(launched)
+    opened = await _run(store, material, run.id)
+    updated = await store.ledger.update_run(opened.to(run.state.LAUNCHED, job_run=2**40))
+    launched = await _run(store, material, run.id)
+    late = await store.ledger.update_run(opened.to(run.state.LAUNCHED, job_run=1))
     ended = launched.to(run.state.SUCCEEDED, ended_at=NOON, counts={"inserted": 3})
 
     progress = await store.ledger.progress(material)
     closed = await store.ledger.close_run(ended, progress.without_run())
     again = await store.ledger.close_run(ended, progress.without_run())
 
-    assert (closed, again) == (True, False)
+    assert (updated, late, closed, again) == (True, False, True, False)
+    assert launched.job_run == 2**40
     assert await store.ledger.run(material, run.id) == ended
     assert (await store.ledger.progress(material)).run_open == ""
+
+
+async def _run(store: Store, dataset: str, run_id: str) -> Run:
+    found = await store.ledger.run(dataset, run_id)
+    assert found is not None
+    return found
 
 
 async def test_run_without_result_has_none(store: Store, material: str) -> None:

@@ -19,6 +19,7 @@ from shared.adapters.memory import (
     MemoryQuarantine,
     MemoryRawStore,
 )
+from shared.domain.errors import TryLater
 from shared.domain.raw_blob import START, HubBatch, Partition
 from shared.flow.hub_to_raw import BatchLanded, land_batch
 from tests.builders import LIFE, PARTITION, batch, event
@@ -196,6 +197,28 @@ async def test_event_that_kills_the_process_is_isolated(length: int) -> None:
     assert world.landed() == list(range(length))
     assert [entry.reason for entry in world.quarantine.entries.values()] == ["poison"]
     assert restarts <= 4 * (length.bit_length() + 2)
+
+
+async def test_outage_makes_no_event_poison() -> None:
+    """A try that ends with an error did not kill anything, however often it is repeated."""
+    world = World()
+    world.raw = OutOfReach()
+    for _ in range(50):
+        with pytest.raises(TryLater):
+            await world.land(batch(0, 0))
+    world.raw = MemoryRawStore()
+
+    report = await world.land(batch(0, 0))
+
+    assert (report.landed, report.quarantined) == (1, 0)
+
+
+class OutOfReach(MemoryRawStore):
+    """Storage that is down."""
+
+    async def land(self, blob: RawBlob) -> tuple[RawHead, bool]:  # noqa: ARG002 -- Nothing is looked at.
+        """Answer nothing."""
+        raise TryLater("storage cannot be reached")
 
 
 class DeadlyRawStore(MemoryRawStore):

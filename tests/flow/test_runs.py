@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from shared.adapters.memory import (
     MemoryClock,
     MemoryJobs,
@@ -14,6 +16,7 @@ from shared.adapters.memory import (
     MemoryRawStore,
     MemoryRunFiles,
 )
+from shared.domain.errors import Misconfigured
 from shared.domain.job_run import JobOutcome, JobRun
 from shared.domain.run import ATTEMPTS_MAX, RunState
 from shared.flow.raw_to_run import RunsLaunched, launch_runs
@@ -105,6 +108,40 @@ async def test_killed_before_the_launch_is_noted_the_job_still_runs_once() -> No
     (again,) = world.ledger.rows.values()
     assert len(world.jobs.tokens) == 1
     assert again.job_run == run.job_run
+
+
+async def test_dataset_that_waits_for_a_person_holds_up_no_other() -> None:
+    """One job that is not deployed must not stop the tables of the others."""
+    world = World()
+    other = {
+        "name": "others",
+        "consumes": "quakes",
+        "primaryKey": ["id"],
+        "columns": {"id": {"type": "string"}},
+        "job": "missing",
+    }
+    world.document = document(
+        datasets=[other, document().dataset("quakes").model_dump(by_alias=True)],
+        databricks={
+            "jobs": [{"name": name, "entryPoint": "a:b"} for name in ("transform", "missing")]
+        },
+    )
+
+    class Undeployed(MemoryJobs):
+        async def start(self, job: str, **rest: Any) -> int:
+            if job == "missing":
+                raise Misconfigured("databricks.jobs", "has no job called missing")
+            return await super().start(job, **rest)
+
+    world.jobs = Undeployed()
+    await world.land(0, 0)
+
+    with pytest.raises(Misconfigured):
+        await world.launch()
+
+    states = {run.dataset: (run.state, run.message) for run in world.ledger.rows.values()}
+    assert states["quakes"] == (RunState.LAUNCHED, "")
+    assert states["others"] == (RunState.PLANNED, "databricks.jobs has no job called missing")
 
 
 async def test_two_planners_at_once_open_one_run() -> None:

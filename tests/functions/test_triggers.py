@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from azure.functions import Cardinality, DataType, meta
+from azure.functions import AuthLevel, Cardinality, DataType, meta
 from azure.functions.eventhub import EventHubTriggerConverter
 
 import function_app
@@ -44,6 +44,9 @@ def test_every_arrow_has_its_function(registered: Mapping[str, list[dict[str, An
         "land_earthquakes": "eventHubTrigger",
         "launch_runs": "blobTrigger",
         "track_runs": "timerTrigger",
+        "list_quarantine": "httpTrigger",
+        "show_quarantined": "httpTrigger",
+        "change_quarantined": "httpTrigger",
     }
 
 
@@ -56,6 +59,16 @@ def test_landing_takes_bytes_in_batches_from_its_own_group(
     assert binding["dataType"] is DataType.BINARY
     assert binding["cardinality"] is Cardinality.MANY
     assert binding["consumerGroup"] == "hub-to-raw"
+
+
+def test_whoever_operates_over_http_needs_a_key(
+    registered: Mapping[str, list[dict[str, Any]]],
+) -> None:
+    """Anybody else could read bodies, and send events."""
+    triggers = [bindings[0] for bindings in registered.values() if "route" in bindings[0]]
+
+    assert {each["authLevel"] for each in triggers} == {AuthLevel.FUNCTION}
+    assert {each["route"] for each in triggers} == {"quarantine", "quarantine/{*name}"}
 
 
 def test_importing_the_app_needs_no_settings_and_no_network() -> None:

@@ -91,6 +91,16 @@ class Machine:
         (found,) = [pid for pid, line in self.processes().items() if SYSTEMS[system] in line]
         return found
 
+    def pid_again(self, system: str) -> int:
+        """The process of a system that is being started again, as soon as there is one."""
+        until = settle()
+        while time.monotonic() < until:
+            found = [pid for pid, line in self.processes().items() if SYSTEMS[system] in line]
+            if found:
+                return found[0]
+            time.sleep(0.02)
+        raise AssertionError(f"{system} was not started again")
+
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
@@ -150,6 +160,8 @@ def test_any_process_may_be_killed_at_work(machine: Machine) -> None:
     for system in SYSTEMS:
         os.kill(machine.pid(system), signal.SIGKILL)
         time.sleep(1.5)
+    os.kill(machine.pid("functions"), signal.SIGKILL)
+    os.kill(machine.pid_again("functions"), signal.SIGKILL)  # While it is being started.
     waited = machine.millrace("wait", "--timeout", "100")
     process.kill()
     process.communicate()
