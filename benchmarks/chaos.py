@@ -247,7 +247,7 @@ def main() -> None:
     """Read the arguments, run, clean up."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--records", type=int, default=200_000)
+    parser.add_argument("--records", type=int, default=205_000)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--limit", type=float, default=300, help="seconds to catch up at the end")
     parser.add_argument("--ports", type=int, default=17170)

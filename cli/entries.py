@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _KIND: Kind = "refusals"
 _LEFT_OUT = (
     "refused records about which nothing was decided are left out: LAKE is no connection string; "
-    "ask Synapse for quarantine/records/<dataset>"
+    "ask Synapse for quarantine/refused/<dataset>"
 )
 
 

@@ -19,7 +19,7 @@ _PLACE = "blob, sequence_number, line"  # Of a record, whichever runs refused it
 
 
 class Refusals(Tables):
-    """Reads the tables `records/<dataset>`; raises `Misconfigured` when it cannot."""
+    """Reads the tables `refused/<dataset>`; raises `Misconfigured` when it cannot."""
 
     def entries(self) -> Iterator[Quarantined]:
         """Each refused record once, whatever was decided about it."""
@@ -27,7 +27,7 @@ class Refusals(Tables):
             yield from self._of(dataset)
 
     def _of(self, dataset: Dataset) -> Iterator[Quarantined]:
-        table = f"delta_scan('az://quarantine/records/{dataset.name}')"
+        table = f"delta_scan('az://quarantine/refused/{dataset.name}')"
         if not self._ask(f"SELECT 1 FROM {table} LIMIT 1"):  # noqa: S608 -- The document checks names.
             return
         found = self._connection.execute(

@@ -108,7 +108,12 @@ class Stack:
     def environment(self) -> dict[str, str]:
         """What the processes see besides the settings."""
         own = dict(os.environ)  # noqa: TID251 -- Children inherit the caller's environment.
-        quick = {"MILLRACE_HOST_BLOB_SCAN_S": "0.5", "MILLRACE_HOST_BALANCE_S": "2"}
+        quick = {
+            "MILLRACE_HOST_BLOB_SCAN_S": "0.5",
+            "MILLRACE_HOST_BALANCE_S": "2",
+            # Whoever watches wants events now; in Azure few, large blobs are cheaper.
+            "AzureFunctionsJobHost__extensions__eventHubs__minEventBatchSize": "1",
+        }
         return (
             quick
             | own

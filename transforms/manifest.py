@@ -66,7 +66,7 @@ class Manifest(_Part):
     @property
     def quarantine_url(self) -> str:
         """Where the dataset's quarantined records are."""
-        return f"{self.storage.quarantine}/records/{self.dataset.name}"
+        return f"{self.storage.quarantine}/refused/{self.dataset.name}"
 
     @property
     def result_url(self) -> str:

@@ -21,6 +21,8 @@ PREFIX = "cloudEvents:"
 PREFIX_ALTERNATIVE = "cloudEvents_"
 REQUIRED = ("specversion", "id", "source", "type")
 NDJSON = "application/x-ndjson"
+#: A hub takes 1 MiB a message; this leaves room for the event's properties.
+BODY_BYTES_MAX = 1_000_000
 RECORDS_TYPE = "dev.millrace.records"
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from shared.domain.quarantine import Quarantined, Repair
     from shared.domain.record import Record
 
-#: A hub takes 1 MiB a message; this leaves room for the event's properties.
-BODY_BYTES_MAX = 1_000_000
 _ATTRIBUTE_NAME = re.compile(r"[a-z0-9]+")  # CloudEvents 1.0.2, "Attribute Naming Convention".
 _GIVE_BODY = "replay it with a repaired body (--body FILE; over HTTP: body)"
 _GIVE_ATTRIBUTES = "replay it with --set NAME=VALUE (over HTTP: attributes)"
@@ -35,8 +33,8 @@ def replayed_event(
     if entry.kind == "losses":
         raise Refused(entry.name, "cannot be replayed: the hub dropped it before it was landed")
     body = entry.body if repair.body is None else repair.body
-    if len(body) > BODY_BYTES_MAX:
-        sizes = f"{len(body):,} bytes, and an event takes {BODY_BYTES_MAX:,}"
+    if len(body) > cloud_event.BODY_BYTES_MAX:
+        sizes = f"{len(body):,} bytes, and an event takes {cloud_event.BODY_BYTES_MAX:,}"
         raise BadRecord("too-large", f"the body has {sizes}; {_GIVE_BODY}")
     try:
         hub = document.hub(entry.material)

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from shared.domain.page import Page
     from shared.ports import Clock, CursorStore, Hub, Kept, Quarantine, SourceReader
 
-#: A hub takes 1 MiB a message; this leaves room for the event's properties.
-RECORD_BYTES_MAX = 1_000_000
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePolled:
@@ -67,9 +64,9 @@ async def poll_source(
         return SourcePolled(source=source.name)
     records = records_of(page.body, path=source.records, key=source.key)
     fresh = [record for record in records if record.fingerprint not in cursor.seen]
-    sendable = [record for record in fresh if len(record.body) <= RECORD_BYTES_MAX]
+    sendable = [record for record in fresh if len(record.body) <= cloud_event.BODY_BYTES_MAX]
     for record in fresh:
-        if len(record.body) > RECORD_BYTES_MAX:
+        if len(record.body) > cloud_event.BODY_BYTES_MAX:
             await quarantine.keep(_too_large(record, source=source, now=now))
     events = _events(sendable, source=source, material=material, now=now)
     if events:
@@ -146,7 +143,7 @@ def _too_large(record: Record, *, source: Source, now: datetime) -> Quarantined:
         material=source.publishes,
         origin=f"{source.name}-{record.fingerprint.hex()}",
         reason="too-large",
-        detail=f"{len(record.body)} bytes; a hub takes {RECORD_BYTES_MAX}",
+        detail=f"{len(record.body)} bytes; a hub takes {cloud_event.BODY_BYTES_MAX}",
         seen_at=now,
         attributes={"source": f"/sources/{source.name}"},
         body=record.body,

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.cloud_event import rfc3339
+from shared.domain.cloud_event import BODY_BYTES_MAX, rfc3339
 from shared.domain.errors import BadRecord
 from shared.domain.quarantine import Quarantined, Refused, Repair, refusal
 from shared.domain.record import records_of
-from shared.domain.replay import BODY_BYTES_MAX, replayed_event
+from shared.domain.replay import replayed_event
 from tests.builders import LIFE, NOON, document, event
 
 LATER = NOON + timedelta(days=3)

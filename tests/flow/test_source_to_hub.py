@@ -14,8 +14,9 @@ from shared.adapters.memory import (
     MemoryQuarantine,
     MemorySource,
 )
+from shared.domain.cloud_event import BODY_BYTES_MAX
 from shared.domain.errors import TryLater
-from shared.flow.source_to_hub import RECORD_BYTES_MAX, SourcePolled, poll_source
+from shared.flow.source_to_hub import SourcePolled, poll_source
 from tests.builders import document, page
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ async def test_poll_that_lost_a_race_says_so() -> None:
 
 async def test_record_too_large_for_an_event_is_kept_whole_in_quarantine() -> None:
     """One huge record stops no other and is not lost."""
-    huge = {"id": 2, "text": "x" * RECORD_BYTES_MAX}
+    huge = {"id": 2, "text": "x" * BODY_BYTES_MAX}
     world = World(page({"id": 1}, huge))
 
     report = await world.poll()

@@ -94,7 +94,7 @@ class Lab:
             for name in whole[0]
         })  # fmt: skip
         deltalake.write_deltalake(
-            f"az://quarantine/records/{self.material}", table, mode="append",
+            f"az://quarantine/refused/{self.material}", table, mode="append",
             storage_options=_delta_options(self.settings["LAKE"]),
         )  # fmt: skip
         origins = {

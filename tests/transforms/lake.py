@@ -174,7 +174,7 @@ class Lake:
 
     def quarantined(self) -> list[Json]:
         """The records in quarantine."""
-        return self._read(self.url("quarantine", f"records/{self.name}"))
+        return self._read(self.url("quarantine", f"refused/{self.name}"))
 
     def _read(self, url: str) -> list[Json]:
         if table_types(self.session, url) is None:

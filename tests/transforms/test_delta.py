@@ -84,7 +84,7 @@ def test_version_is_right_beyond_a_checkpoint(lake: Lake) -> None:
 def test_table_that_synapse_cannot_read_fails_the_run(lake: Lake, container: str) -> None:
     """Somebody else's deletion vectors must be noticed before a person's query fails."""
     lake.run_events("r1", event(0, thing("a"), b"bad"))
-    folder = {"clean": lake.name, "quarantine": f"records/{lake.name}"}[container]
+    folder = {"clean": lake.name, "quarantine": f"refused/{lake.name}"}[container]
     demand_deletion_vectors(lake, container, folder, version=2)
 
     with pytest.raises(RunFailed, match=f"Synapse cannot read the table at abfss://{container}"):
