@@ -154,6 +154,8 @@ async def _land(landing: _Landing, events: Sequence[HubEvent]) -> None:
         size = max(1, len(fresh) >> max(0, tries - 1))
         poison = size == 1 and tries >= len(fresh).bit_length() + TRIES_ALONE
         await _create(landing, fresh[:size], poison=poison)
+        if size < len(fresh):  # Whoever comes after a death begins with the slice that caused it.
+            await landing.raw.remember(landing.partition, landing.tip)
 
 
 async def _create(landing: _Landing, events: Sequence[HubEvent], *, poison: bool) -> None:

@@ -42,7 +42,7 @@ async def track_runs(
     for dataset in datasets:
         progress = await ledger.progress(dataset.name)
         run = await ledger.run(dataset.name, progress.run_open) if progress.run_open else None
-        if run is None:
+        if run is None or not run.is_open:  # Somebody else has closed it meanwhile.
             continue
         after = await _advance(run, files=files, jobs=jobs, clock=clock)
         still_open += after.is_open

@@ -1,0 +1,244 @@
+"""source → hub under faults: every record reaches the hub, and the cursor is never ahead of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.adapters.memory import (
+    MemoryClock,
+    MemoryCursorStore,
+    MemoryHub,
+    MemoryQuarantine,
+    MemorySource,
+)
+from shared.domain import cloud_event
+from shared.domain.errors import TryLater
+from shared.domain.record import records_of
+from shared.flow.source_to_hub import SourcePolled, poll_source
+from tests.builders import document, page
+from tests.faults.faulty_ports import (
+    MOMENTS,
+    Crash,
+    Guarded,
+    NthCallFails,
+    OpenGate,
+    Turns,
+    Violation,
+    finish,
+    unwell,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from shared.domain.cloud_event import CloudEvent
+    from tests.faults.faulty_ports import Gate, Moment
+
+HUGE = {"id": "huge", "text": "x" * 100}
+#: What the source says, one answer after the other: records come, change, change back and go.
+ANSWERS = (
+    page({"id": "a", "v": 1}, {"id": "b", "v": 1}, etag='"1"'),
+    page({"id": "a", "v": 2}, {"id": "b", "v": 1}, HUGE),
+    page({"id": "a", "v": 1}, {"id": "c", "v": 1}, HUGE, etag='"3"'),
+    page({"id": "d", "v": 1}, etag='"4"'),
+)
+DOCUMENT = document()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _hub_takes_less() -> Iterator[None]:
+    """A hundred bytes are enough to be too large, and a sweep polls a thousand times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cloud_event, "BODY_BYTES_MAX", 100)
+        yield
+
+
+@dataclass
+class HalfwayHub(MemoryHub):
+    """A hub that can fail when some partitions have their events and others do not."""
+
+    halfway: list[BaseException] = field(default_factory=list)
+
+    async def send(self, material: str, events: Mapping[int, Sequence[CloudEvent]]) -> None:
+        """Send partition by partition."""
+        for partition, members in events.items():
+            await super().send(material, {partition: members})
+            if self.halfway:
+                raise self.halfway.pop()
+
+
+@dataclass
+class PollWorld:
+    """Everything a poll touches, in memory."""
+
+    source: MemorySource = field(default_factory=lambda: MemorySource(page=ANSWERS[0]))
+    hub: HalfwayHub = field(default_factory=HalfwayHub)
+    cursors: MemoryCursorStore = field(default_factory=MemoryCursorStore)
+    quarantine: MemoryQuarantine = field(default_factory=MemoryQuarantine)
+
+    def poll(self, gate: Gate) -> Coroutine[Any, Any, SourcePolled]:
+        """Poll once."""
+        return poll_source(
+            DOCUMENT.source("tool"),
+            DOCUMENT.hub("quakes"),
+            reader=Guarded(self.source, gate),
+            hub=Guarded(self.hub, gate),
+            cursors=Guarded(self.cursors, gate),
+            quarantine=Guarded(self.quarantine, gate),
+            clock=MemoryClock(),
+        )
+
+    def poll_until_it_succeeds(self, gate: Gate) -> None:
+        """What ticks of the timer do; the source does not change meanwhile."""
+        for _ in range(5):
+            try:
+                finish(self.poll(gate))
+            except (TryLater, Crash):
+                self.check()
+                continue
+            self.check()
+            return
+        raise Violation("the poll never succeeds")
+
+    def check(self) -> None:
+        """Whatever the cursor has seen is in the hub or in quarantine, whole."""
+        events = [event for group in self.hub.sent.values() for event in group]
+        bodies = [line for event in events for line in event.body.split(b"\n")]
+        bodies += [entry.body for entry in self.quarantine.entries.values()]
+        text = b"[" + b",".join(bodies) + b"]"
+        there = {record.fingerprint for record in records_of(text, path="", key="id")}
+        kept = self.cursors.kept.get("tool")
+        if kept and not kept.value.seen <= there:
+            raise Violation("the cursor is ahead of the hub")
+        if len({(event.id, event.body) for event in events}) != len({e.id for e in events}):
+            raise Violation("one id names different events")
+
+    def check_all_sent(self, answers: int) -> None:
+        """Every record of the first answers is in the hub; the one too large, in quarantine."""
+        sent = {
+            line
+            for group in self.hub.sent.values()
+            for event in group
+            for line in event.body.split(b"\n")
+        }
+        asked = [each for answer in ANSWERS[:answers] for each in json.loads(answer.body)["items"]]
+        wanted = {json.dumps(each).encode() for each in asked if each != HUGE}
+        if sent != wanted:
+            raise Violation(f"{wanted - sent} never reached the hub")
+        kept = Counter(entry.body for entry in self.quarantine.entries.values())
+        if kept != Counter({json.dumps(HUGE).encode(): int(HUGE in asked)}):
+            raise Violation("the record that is too large is not in quarantine once")
+
+
+def _follow(gate: Gate, *, halfway: BaseException | None = None) -> PollWorld:
+    """Poll every answer of the source to success, one after the other."""
+    world = PollWorld()
+    for number, answer in enumerate(ANSWERS, 1):
+        world.source.page = answer
+        if halfway:
+            world.hub.halfway.append(halfway)
+        world.poll_until_it_succeeds(gate)
+        world.check_all_sent(number)
+    return world
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("failure", [unwell, Crash], ids=["world unwell", "crash"])
+def test_no_failure_of_any_call_loses_a_record(
+    moment: Moment, failure: Callable[[], BaseException]
+) -> None:
+    """Each call fails before or after its effect; the timer's next tick tries again."""
+    struck: set[str] = set()
+    for number in count(1):
+        gate = NthCallFails(frozenset({number}), moment, failure)
+        _follow(gate)
+        struck.update(gate.struck)
+        if not gate.struck:
+            break
+
+    assert struck == {"read", "fetch", "keep", "send", "replace"}
+
+
+@pytest.mark.parametrize("failure", [unwell, Crash], ids=["world unwell", "crash"])
+def test_hub_that_fails_half_way_loses_nothing(failure: Callable[[], BaseException]) -> None:
+    """Some partitions have their events; all are sent again, and repeats have the same ids."""
+    world = _follow(OpenGate(), halfway=failure())
+
+    ids = Counter(event.id for group in world.hub.sent.values() for event in group)
+    assert max(ids.values()) > 1
+
+
+def test_every_poll_that_commits_has_sent_first() -> None:
+    """Without a failure nothing is sent twice, and a change back is a change."""
+    world = _follow(OpenGate())
+
+    values = [
+        json.loads(line)
+        for group in world.hub.sent.values()
+        for event in group
+        for line in event.body.split(b"\n")
+    ]
+    assert Counter((each["id"], each["v"]) for each in values) == {
+        ("a", 1): 2,
+        ("a", 2): 1,
+        ("b", 1): 1,
+        ("c", 1): 1,
+        ("d", 1): 1,
+    }
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from((*["poll"] * 3, *["move"] * 6, "answer", "crash")), st.integers(0, 2)
+        ),
+        min_size=10,
+        max_size=50,
+    )
+)
+def test_polls_may_interleave_at_every_call(schedule: list[tuple[str, int]]) -> None:
+    """A slow poll, the next tick and a manual poll see different answers of one source."""
+    world = PollWorld()
+    polls: dict[int, Coroutine[Any, Any, SourcePolled]] = {}
+    answers = 0
+    for action, index in schedule:
+        match action:
+            case "answer":
+                answers = min(answers + 1, len(ANSWERS) - 1)
+                world.source.page = ANSWERS[answers]
+            case "crash" if index in polls:
+                polls.pop(index).close()
+            case "poll" if index not in polls:
+                polls[index] = world.poll(Turns())
+            case _ if index in polls and not _moves(polls[index]):
+                del polls[index]
+        world.check()
+    for poll in polls.values():
+        while _moves(poll):
+            pass
+
+    world.poll_until_it_succeeds(OpenGate())
+
+    last = {
+        record.fingerprint for record in records_of(ANSWERS[answers].body, path="items", key="id")
+    }
+    assert world.cursors.kept["tool"].value.seen == last
+
+
+def _moves(poll: Coroutine[Any, Any, SourcePolled]) -> bool:
+    """One call further; whether there is more to come."""
+    try:
+        poll.send(None)
+    except (StopIteration, TryLater):
+        return False
+    return True
