@@ -116,7 +116,9 @@ class BlobRawStore:
                     self._seen[partition] = Kept(value=tip, version=version)
                     return
                 kept = await read(self._state, _position_name(partition))
-                assert kept is not None, "a position that conflicts exists"
+                if kept is None:  # Somebody deleted it under us: it is created anew.
+                    self._seen.pop(partition, None)
+                    continue
                 self._seen[partition] = Kept(value=_tip_of(kept.value), version=kept.version)
 
     async def tips(self, material: str) -> dict[Partition, Tip]:

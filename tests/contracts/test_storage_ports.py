@@ -111,11 +111,7 @@ async def _opened(
         BlobServiceClient.from_connection_string(connection) as blobs,
         TableServiceClient.from_connection_string(connection) as tables,
     ):
-        for container in CONTAINERS:
-            try:
-                await blobs.create_container(container)
-            except ResourceExistsError:
-                continue
+        await _containers(blobs)
         await tables.create_table_if_not_exists(TABLE)
         yield Store(
             raw=BlobRawStore(blobs),
@@ -125,6 +121,14 @@ async def _opened(
             ledger=TableLedger(tables.get_table_client(TABLE)),
             files=BlobRunFiles(blobs),
         )
+
+
+async def _containers(blobs: BlobServiceClient) -> None:
+    for container in CONTAINERS:
+        try:
+            await blobs.create_container(container)
+        except ResourceExistsError:
+            continue
 
 
 @pytest.fixture
@@ -170,6 +174,22 @@ async def test_writer_with_an_old_position_does_not_take_it_back(
     await other_store.raw.remember(partition, head(0, 7, partition=partition).tip)
 
     assert (await store.raw.tip(partition)).sequence == 9
+
+
+async def test_position_deleted_under_its_writer_is_written_anew(
+    azurite: str, material: str
+) -> None:
+    """The partition must not be stuck until somebody restarts the app."""
+    partition = Partition(material=material, id="0", hub=LIFE)
+    async with BlobServiceClient.from_connection_string(azurite) as blobs:
+        await _containers(blobs)
+        raw = BlobRawStore(blobs)
+        await raw.remember(partition, head(0, 4, partition=partition).tip)
+        state = blobs.get_container_client("state")
+        await state.delete_blob(f"landed/{material}/{partition.label}.json")
+        await raw.remember(partition, head(0, 9, partition=partition).tip)
+
+        assert (await BlobRawStore(blobs).tip(partition)).sequence == 9
 
 
 async def test_position_that_is_missing_is_read_from_the_blobs(store: Store, material: str) -> None:

@@ -97,7 +97,7 @@ class Model:
     rules: Rules = Rules()
     retention: bool = False
     positions_lost: bool = True
-    #: A batch may be landed in slices, as after a crash.
+    #: A batch may be landed in slices, as after a crash; the position is noted after each.
     slices: bool = False
 
     def start(self) -> State:
@@ -158,7 +158,10 @@ class Model:
                 for last in self._slices(writer):
                     yield self._created(state, writer, last)
             case _:
-                yield self._moved(state, writer)
+                blobs, position, moved = self._moved(state, writer)
+                yield blobs, position, moved
+                if self.slices and writer.step == "read" and moved.step == "create":
+                    yield blobs, position, moved._replace(step="remember")
 
     def _moved(self, state: State, writer: Writer) -> Moved:
         position = state.position
@@ -171,7 +174,8 @@ class Model:
                 moved = self._next(writer, tip=max(tip, writer.tip))
             case "remember":
                 position = max(position, writer.tip)
-                moved = Writer("return", -1, writer.last, writer.last)
+                done = writer.tip >= writer.last
+                moved = _returning(writer) if done else self._next(writer, tip=writer.tip)
             case "claim":
                 position = max(position, self._pause(writer))
                 moved = writer._replace(step="create")
@@ -207,7 +211,7 @@ class Model:
         if tip >= writer.last:
             if self.rules.remembers:
                 return Writer("remember", -1, writer.last, tip)
-            return Writer("return", -1, writer.last, writer.last)
+            return _returning(writer)
         pause = writer.pause if writer.pause > tip else -1
         first = writer.first
         if self.rules.names_by_tip and self.rules.trims:
@@ -237,7 +241,10 @@ class Model:
         blob = Blob(name, first, last, writer.tip)
         others = (each for each in state.blobs if each.name != name)
         blobs = tuple(sorted((*others, blob)))
-        return blobs, state.position, self._next(writer, tip=last)
+        moved = self._next(writer, tip=last)
+        if last < self._pause(writer):
+            moved = moved._replace(step="remember")
+        return blobs, state.position, moved
 
     def problem(self, state: State) -> str:
         """The promise that a state breaks; empty for none."""
@@ -269,6 +276,10 @@ def _chain_problem(state: State) -> str:
     return ""
 
 
+def _returning(writer: Writer) -> Writer:
+    return Writer("return", -1, writer.last, writer.last)
+
+
 def _stuck(writer: Writer, moved: Writer) -> str:
     """Every step must bring a writer nearer to its end: then nobody turns in circles or waits."""
     nearer = writer == IDLE or _distance(moved) < _distance(writer)
@@ -276,7 +287,7 @@ def _stuck(writer: Writer, moved: Writer) -> str:
 
 
 def _distance(writer: Writer) -> tuple[int, int]:
-    order = ("", "return", "remember", "read", "create", "claim", "find", "place")
+    order = ("", "return", "read", "create", "claim", "remember", "find", "place")
     return max(writer.last - writer.tip, 0), order.index(writer.step)
 
 

@@ -6,7 +6,6 @@ the same. Nothing here knows how the step works, only what it may touch.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -18,19 +17,19 @@ from shared.adapters.memory import (
     MemoryClock,
     MemoryHub,
     MemoryQuarantine,
-    MemoryRawStore,
 )
 from shared.domain.errors import TryLater
 from shared.domain.raw_blob import START, HubBatch, Partition
 from shared.flow.hub_to_raw import land_batch
 from tests.builders import NOON, event
 from tests.faults.faulty_ports import Crash, Guarded, OpenGate, Turns, Violation, finish
+from tests.faults.landing_ports import ContentRawStore, ProcessHub, ProcessRawStore, head_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import Coroutine
     from typing import Any
 
-    from shared.domain.raw_blob import HubEvent, RawBlob, RawHead, Tip
+    from shared.domain.raw_blob import HubEvent, RawBlob
     from shared.flow.hub_to_raw import BatchLanded
     from tests.faults.faulty_ports import Gate
 
@@ -60,99 +59,6 @@ def log_of(events: int, *, life: str = LIVES[0]) -> list[HubEvent]:
         )
         for number in range(events)
     ]
-
-
-class ContentRawStore(MemoryRawStore):
-    """Memory's store takes a name for a digest; here it is of the content, as in storage."""
-
-    #: Whoever encodes the body of this event dies.
-    lethal: int | None = None
-
-    async def find_tip(self, partition: Partition) -> Tip:
-        """The tip of the last blob."""
-        mine = [blob for blob in self.blobs.values() if blob.partition == partition]
-        last = max(mine, key=lambda blob: blob.events[-1].sequence, default=None)
-        return _head(last).tip if last else START
-
-    async def land(self, blob: RawBlob) -> tuple[RawHead, bool]:
-        """Create if absent."""
-        if any(each.sequence == self.lethal and each.body for each in blob.events):
-            raise Crash
-        found = self.blobs.setdefault(blob.name, blob)
-        return _head(found), found is blob
-
-
-def _head(blob: RawBlob) -> RawHead:
-    return blob.head(digest=hashlib.sha256(repr(blob).encode()).hexdigest())
-
-
-class ProcessRawStore:
-    """The store as one process sees it: it reads the position only until it has noted one."""
-
-    def __init__(self, raw: ContentRawStore) -> None:
-        """`raw` is what storage holds, `noted` what this process knows of positions."""
-        self.raw = raw
-        self.noted: dict[Partition, Tip] = {}
-
-    async def tip(self, partition: Partition) -> Tip:
-        """What it noted; another owner may have been there since."""
-        known = self.noted.get(partition) or self.raw.remembered.get(partition)
-        if known is None:
-            return await self.find_tip(partition)
-        self.noted[partition] = known
-        return known
-
-    async def find_tip(self, partition: Partition) -> Tip:
-        """Ask the blobs."""
-        return await self.raw.find_tip(partition)
-
-    async def land(self, blob: RawBlob) -> tuple[RawHead, bool]:
-        """Somebody else's blob says that what it noted is old."""
-        head, created = await self.raw.land(blob)
-        if not created:
-            self.noted.pop(blob.partition, None)
-        return head, created
-
-    async def remember(self, partition: Partition, tip: Tip) -> None:
-        """Write and note, unless it noted as much before."""
-        noted = self.noted.get(partition, START)
-        if noted.sequence < tip.sequence:
-            await self.raw.remember(partition, tip)
-            self.noted[partition] = self.raw.remembered[partition]
-
-
-class ProcessHub(MemoryHub):
-    """The hub as one process sees it: it asks for the hub's life once, and reads in parts.
-
-    A reader that starts at what is dropped is given what is left, without a word: so does the
-    service.
-    """
-
-    def __init__(self, hub: MemoryHub, *, part: int) -> None:
-        """`hub` is the one there is, `part` how many events come at once."""
-        super().__init__()
-        self.hub = hub
-        self.part = part
-        self.known = ""
-
-    async def life(self, material: str, *, fresh: bool = False) -> str:  # noqa: ARG002 -- One hub.
-        """The life known, unless it is asked for afresh."""
-        if fresh or not self.known:
-            self.known = self.hub.made
-        return self.known
-
-    async def first_sequence(self, partition: Partition) -> int:  # noqa: ARG002 -- One partition.
-        """What retention has left."""
-        return self.hub.begins
-
-    async def read(self, partition: Partition, *, first: int, last: int) -> AsyncIterator[HubBatch]:
-        """In parts; each is asked for when it is wanted."""
-        while first <= last:
-            left = [each for each in self.hub.log["0"] if each.sequence >= self.hub.begins]
-            events = [each for each in left if first <= each.sequence <= last][: self.part]
-            assert events, "a hub is asked only for what it took"
-            yield HubBatch(material=partition.material, partition="0", events=tuple(events))
-            first = events[-1].sequence + 1
 
 
 @dataclass
@@ -251,7 +157,7 @@ class World:
 
     def _check_position(self, mine: Partition, blobs: list[RawBlob], *, up_to_date: bool) -> None:
         tip = self.raw.remembered.get(mine, START)
-        ends = [START, *(_head(blob).tip for blob in blobs)]
+        ends = [START, *(head_of(blob).tip for blob in blobs)]
         _promise(tip in ends, f"position {tip.sequence} is not where a blob ends")
         behind = up_to_date and tip.sequence < self.done.get(mine.hub, -1)
         _promise(not behind, f"position {tip.sequence} is behind the host's checkpoint")
@@ -278,7 +184,7 @@ def _check_chain(blobs: list[RawBlob]) -> None:
     previous = START
     for blob in blobs:
         _promise(blob.previous == previous, f"{blob.name} is not linked to the blob before it")
-        previous = _head(blob).tip
+        previous = head_of(blob).tip
 
 
 def _promise(kept: bool, otherwise: str) -> None:  # noqa: FBT001 -- It reads as a sentence.

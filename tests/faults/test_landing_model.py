@@ -20,8 +20,8 @@ from tests.faults.landing_world import Owner, World
     [
         (Model(events=5, writers=2), 346_649),
         (Model(events=3, writers=3), 113_744),
-        (Model(events=4, writers=2, slices=True, retention=True), 96_801),
-        (Model(events=4, writers=2, slices=True, retention=True, positions_lost=False), 81_130),
+        (Model(events=4, writers=2, slices=True, retention=True), 112_189),
+        (Model(events=4, writers=2, slices=True, retention=True, positions_lost=False), 94_124),
     ],
     ids=["two writers", "three writers", "slices and retention", "positions kept"],
 )

@@ -81,7 +81,7 @@ def _arrive_and_run(gate: NthCallFails) -> None:
 def test_planners_and_trackers_may_interleave_at_every_call(
     schedule: list[tuple[str, int]],
 ) -> None:
-    """Position blobs change in parallel with each other and with the timer, which runs alone."""
+    """Position blobs change in parallel with each other and with the timer."""
     world = RunsWorld()
     actors = [Actor(world) for _ in range(3)]
     for action, index in schedule:
@@ -94,10 +94,8 @@ def test_planners_and_trackers_may_interleave_at_every_call(
                 actors[index].crash()
             case "miss":
                 world.raw.missed = next(reversed(world.raw.blobs), "")
-            case "launch":
+            case "launch" | "track":
                 actors[index].begin(action)
-            case "track":
-                actors[0].begin(action)
             case _:
                 actors[index].move()
         world.check()
