@@ -198,6 +198,7 @@ class Stack:
             async for line in process.stdout:
                 log.write(line)
         code = await process.wait()
+        await _let_go(process)
         if self._stopping:
             return
         age_s = asyncio.get_running_loop().time() - started_s
@@ -320,10 +321,19 @@ async def _end(system: System) -> None:
         except TimeoutError:
             process.kill()
             await process.wait()
+        await _let_go(process)
     # A watcher that starts its system again may be the one who asks.
     await asyncio.gather(*(system.watchers - {asyncio.current_task()}))
     if system.process is not process:
         await _end(system)  # It was being started again meanwhile.
+
+
+async def _let_go(process: Process) -> None:
+    """Close our end of the pipe that an ended process held the other end of."""
+    assert process.stdin is not None, "standard input is a pipe"
+    process.stdin.close()
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        await process.stdin.wait_closed()
 
 
 def _how(code: int) -> str:
