@@ -60,7 +60,6 @@ class BlobRawStore:
         with storage_errors(f"reading the position of {partition.material}/{partition.label}"):
             kept = await read(self._state, _position_name(partition))
         if kept is None:
-            self._seen.pop(partition, None)
             return await self.find_tip(partition)
         tip = _tip_of(kept.value)
         self._seen[partition] = Kept(value=tip, version=kept.version)
