@@ -11,7 +11,7 @@ from shared.domain.quarantine import refusal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shared.domain.document import Dataset
+    from shared.domain.dataset import Dataset
     from shared.domain.quarantine import Quarantined
 
 _ROWS_AT_ONCE = 500

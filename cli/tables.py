@@ -11,7 +11,7 @@ from shared.domain import document as documents
 from shared.domain.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from shared.domain.document import Dataset
+    from shared.domain.dataset import Dataset
     from shared.settings import Settings
 
 

@@ -14,7 +14,7 @@ from shared.domain.errors import MillraceError
 from shared.flow.source_to_hub import poll_source
 
 if TYPE_CHECKING:
-    from shared.domain.document import Source
+    from shared.domain.source import Source
     from shared.flow.pipeline_status import PipelineStatus
     from shared.wiring import App
 

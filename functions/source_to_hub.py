@@ -3,7 +3,7 @@
 import azure.functions as func
 
 from shared import wiring
-from shared.domain.document import Source
+from shared.domain.source import Source
 from shared.flow.source_to_hub import poll_source
 
 blueprint = func.Blueprint()

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from shared.domain.cloud_event import CloudEvent
     from shared.domain.cursor import Cursor
-    from shared.domain.document import Source
     from shared.domain.job_run import JobRun
     from shared.domain.page import Page
     from shared.domain.quarantine import Head, Quarantined, Selection
     from shared.domain.raw_blob import HubBatch, Partition, RawBlob, RawHead, Tip
     from shared.domain.run import Planned, Progress, Run
+    from shared.domain.source import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

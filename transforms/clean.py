@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column as Expression
     from pyspark.sql import DataFrame, SparkSession
 
-    from shared.domain.document import Column, Dataset
+    from shared.domain.dataset import Column, Dataset
     from transforms.manifest import Manifest
 
 #: The columns of a raw event that the transform needs; the blobs hold more.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import Column as Expression
 
-    from shared.domain.document import Column
+    from shared.domain.dataset import Column
 
 _SPARK_TYPES = {"integer": "int", "long": "bigint", "json": "string"}
 _MICROSECONDS = {"epochSeconds": 1_000_000, "epochMilliseconds": 1_000}

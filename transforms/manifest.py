@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from shared.domain.document import Dataset  # noqa: TC001 -- pydantic needs it when it runs.
+from shared.domain.dataset import Dataset  # noqa: TC001 -- pydantic needs it when it runs.
 from transforms.errors import RunFailed
 from transforms.storage import read_whole
 

@@ -17,7 +17,7 @@ from transforms.clean import GOOD
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from shared.domain.document import Dataset
+    from shared.domain.dataset import Dataset
 
 _POSITION = ("_enqueued_at", "_sequence", "_line", "_partition")
 

@@ -24,7 +24,7 @@ from transforms.storage import write_line
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from shared.domain.document import Dataset
+    from shared.domain.dataset import Dataset
     from transforms.manifest import Manifest
 
 _INSERTED, _UPDATED, _OLDER = "inserted", "updated", "older"

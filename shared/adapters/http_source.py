@@ -14,7 +14,7 @@ from shared.domain.page import Page
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shared.domain.document import Source
+    from shared.domain.source import Source
 
 
 class HttpSource:

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from shared.domain.cloud_event import CloudEvent
     from shared.domain.cursor import Cursor
-    from shared.domain.document import Source
     from shared.domain.job_run import JobRun
     from shared.domain.page import Page
     from shared.domain.quarantine import Head, Quarantined
     from shared.domain.raw_blob import HubEvent, Partition, RawBlob, RawHead, Tip
     from shared.domain.run import Planned, Run
+    from shared.domain.source import Source
 
 
 @dataclass(slots=True)

@@ -11,20 +11,15 @@ import difflib
 import hashlib
 import json
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
+from shared.domain.dataset import Curated, Dataset
 from shared.domain.errors import Misconfigured
-from shared.domain.fields import SETTING, ColumnName, Duration, Name, Schedule, Url
+from shared.domain.fields import SETTING, Duration, Name, Part, nearest
+from shared.domain.source import Source
 
 if TYPE_CHECKING:
     import re
@@ -37,61 +32,7 @@ LANDING_GROUP = "hub-to-raw"
 GAPS_GROUP = "hub-to-raw-gaps"  # To read again what is missing, without stealing a partition.
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        extra="forbid",
-        frozen=True,
-    )
-
-
-class NoPaging(_Part):
-    """The whole answer is one page."""
-
-    kind: Literal["none"] = "none"
-
-
-class NoAuth(_Part):
-    """The tool asks for no credentials."""
-
-    kind: Literal["none"] = "none"
-
-
-Paging = Annotated[NoPaging, Field(description="How the tool splits its answer into pages.")]
-Auth = Annotated[NoAuth, Field(description="How a request proves who is asking.")]
-
-
-class Limits(_Part):
-    """What one poll may cost at most."""
-
-    page_bytes: int = Field(default=64 * 1024 * 1024, gt=0, description="Bytes of one page.")
-    seconds: float = Field(default=120, gt=0, description="Time of one whole poll.")
-
-
-class Source(_Part):
-    """A third-party tool that answers HTTP GET."""
-
-    name: Name
-    url: Url = Field(description="Address to GET; `%SETTING%` stands for an app setting.")
-    query: dict[str, str] = Field(default_factory=dict)
-    headers: dict[str, str] = Field(default_factory=dict)
-    schedule: Schedule = Field(description="When to poll: NCRONTAB, six fields, UTC.")
-    format: Literal["json", "geojson"] = "json"
-    records: str = Field(
-        default="", description="Dotted path to the array of records; empty: the whole body."
-    )
-    key: str = Field(
-        default="id", description="Dotted path to what names a record; keeps its versions in order."
-    )
-    paging: Paging = NoPaging()
-    auth: Auth = NoAuth()
-    limits: Limits = Limits()
-    publishes: Name = Field(description="The material this source's records become.")
-
-
-class EventHub(_Part):
+class EventHub(Part):
     """A hub: one material, perishable, in partitions."""
 
     model_config = ConfigDict(extra="allow")  # Free attributes become tags.
@@ -128,64 +69,7 @@ class EventHub(_Part):
         return {key: str(value) for key, value in (self.model_extra or {}).items()}
 
 
-class Column(_Part):
-    """A column of a dataset: where its value is in a record, and what it must be."""
-
-    type: Annotated[
-        str,
-        StringConstraints(
-            pattern=r"^(string|integer|long|double|boolean|date|timestamp|json|"
-            r"decimal\([1-9]\d?, ?\d{1,2}\))$"
-        ),
-    ]
-    path: str | None = Field(default=None, description="Dotted path; the column's name by default.")
-    format: Literal["iso8601", "epochSeconds", "epochMilliseconds"] = Field(
-        default="iso8601", description="How a timestamp or date is written in the record."
-    )
-    required: bool = Field(default=False, description="A record without it goes to quarantine.")
-
-
-class Dataset(_Part):
-    """A table: which material it is made of and what its columns are."""
-
-    name: Name
-    consumes: Name
-    primary_key: tuple[ColumnName, ...] = Field(min_length=1)
-    incremental_field: ColumnName | None = Field(
-        default=None, description="Column that says which of two versions is newer."
-    )
-    partition_field: ColumnName | None = Field(
-        default=None, description="Column that splits the table into folders."
-    )
-    ingestion: Literal["incremental"] = "incremental"
-    columns: dict[ColumnName, Column] = Field(min_length=1)
-    job: Name = Field(default="transform", description="The Databricks job that writes the table.")
-
-    @property
-    def table(self) -> str:
-        """The table's name in SQL."""
-        return self.name.replace("-", "_")
-
-    @model_validator(mode="after")
-    def _columns_differ_by_more_than_case(self) -> Self:
-        lower = [column.lower() for column in self.columns]
-        for column in self.columns:
-            if lower.count(column.lower()) > 1:
-                raise ValueError(f"columns {column!r} differ only in case, which SQL cannot tell")
-        return self
-
-    @model_validator(mode="after")
-    def _names_columns(self) -> Self:
-        named = (*self.primary_key, self.incremental_field, self.partition_field)
-        for column in filter(None, named):
-            if column not in self.columns:
-                raise ValueError(
-                    f"column {column!r} is not among the columns{_nearest(column, self.columns)}"
-                )
-        return self
-
-
-class Job(_Part):
+class Job(Part):
     """A Databricks job."""
 
     name: Name
@@ -201,13 +85,13 @@ class Job(_Part):
         return self
 
 
-class Databricks(_Part):
+class Databricks(Part):
     """Where the transforms run."""
 
     jobs: tuple[Job, ...] = (Job(name="transform", entry_point="transforms.job:main"),)
 
 
-class Document(_Part):
+class Document(Part):
     """All of `pipeline.json`."""
 
     schema_: str | None = Field(default=None, alias="$schema")
@@ -218,6 +102,7 @@ class Document(_Part):
     sources: tuple[Source, ...] = ()
     eventhubs: tuple[EventHub, ...] = Field(default=(), alias="eventhubs")
     datasets: tuple[Dataset, ...] = ()
+    curated: tuple[Curated, ...] = ()
     databricks: Databricks = Databricks()
 
     @model_validator(mode="after")
@@ -234,6 +119,15 @@ class Document(_Part):
     def dataset(self, name: str) -> Dataset:
         """Raise `Misconfigured` for a name the document does not hold."""
         return _named(self.datasets, name, what="dataset")
+
+    def table(self, name: str) -> Dataset | Curated:
+        """Dataset or curated table; raise `Misconfigured` for a name the document does not hold."""
+        return _named(self.tables, name, what="table")
+
+    @property
+    def tables(self) -> tuple[Dataset | Curated, ...]:
+        """All that SQL can be asked about."""
+        return (*self.datasets, *self.curated)
 
     def hub(self, material: str) -> EventHub:
         """Raise `Misconfigured` for a material no hub carries."""
@@ -297,11 +191,11 @@ def fill(text: str, settings: dict[str, str]) -> str:
     return SETTING.sub(value, text)
 
 
-def _named[T: (Source, Dataset)](parts: Sequence[T], name: str, *, what: str) -> T:
+def _named[T: Source | Dataset | Curated](parts: Sequence[T], name: str, *, what: str) -> T:
     found = [part for part in parts if part.name == name]
     if not found:
         known = [part.name for part in parts]
-        raise Misconfigured(what, f"no {what} is called {name!r}{_nearest(name, known)}")
+        raise Misconfigured(what, f"no {what} is called {name!r}{nearest(name, known)}")
     return found[0]
 
 
@@ -311,29 +205,38 @@ def _loose_ends(document: Document) -> Iterator[str]:
         if source.publishes not in materials:
             yield (
                 f"source {source.name!r} publishes {source.publishes!r}, which no hub carries"
-                f"{_nearest(source.publishes, materials)}"
+                f"{nearest(source.publishes, materials)}"
             )
     for dataset in document.datasets:
         if dataset.consumes not in materials:
             yield (
                 f"dataset {dataset.name!r} consumes {dataset.consumes!r}, which no hub carries"
-                f"{_nearest(dataset.consumes, materials)}"
+                f"{nearest(dataset.consumes, materials)}"
             )
-        jobs = [job.name for job in document.databricks.jobs]
-        if dataset.job not in jobs:
-            yield f"dataset {dataset.name!r} wants job {dataset.job!r}{_nearest(dataset.job, jobs)}"
+    yield from _loose_tables(document)
     for what, names in (
         ("source", [source.name for source in document.sources]),
         ("hub", materials),
-        ("dataset", [dataset.name for dataset in document.datasets]),
+        ("table", [part.name for part in document.tables]),
     ):
         for name in sorted({name for name in names if names.count(name) > 1}):
             yield f"two {what}s are called {name!r}"
 
 
-def _nearest(word: str, known: Any) -> str:  # noqa: ANN401 -- Any collection of names.
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+def _loose_tables(document: Document) -> Iterator[str]:
+    jobs = [job.name for job in document.databricks.jobs]
+    for part in document.tables:
+        if part.job not in jobs:
+            yield f"table {part.name!r} wants job {part.job!r}{nearest(part.job, jobs)}"
+    known = [dataset.name for dataset in document.datasets]
+    for curated in document.curated:  # Those before it only, so that none reads itself.
+        for name in curated.reads:
+            if name not in known:
+                yield (
+                    f"curated table {curated.name!r} reads {name!r}, which no dataset or curated "
+                    f"table before it is called{nearest(name, known)}"
+                )
+        known.append(curated.name)
 
 
 def _explain(detail: ErrorDetails) -> str:
@@ -341,7 +244,7 @@ def _explain(detail: ErrorDetails) -> str:
     location = ".".join(str(step) for step in detail["loc"] if step != "none")
     if detail["type"] == "extra_forbidden":
         key = str(detail["loc"][-1])
-        return f"{location}: unknown key{_nearest(key, _known_keys(detail['loc'][:-1]))}"
+        return f"{location}: unknown key{nearest(key, _known_keys(detail['loc'][:-1]))}"
     message = detail["msg"].removeprefix("Value error, ")
     return f"{location or 'document'}: {message[0].lower()}{message[1:]}"
 

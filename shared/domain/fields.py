@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AnyHttpUrl, StringConstraints, TypeAdapter
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, StringConstraints, TypeAdapter
+from pydantic.alias_generators import to_camel
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic.json_schema import WithJsonSchema
+
+
+class Part(BaseModel):
+    """A part of the document: keys in camel case, none unknown, never changed."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        extra="forbid",
+        frozen=True,
+    )
+
 
 #: Lower-case kebab names are legal in every place a name travels to: hubs, containers, jobs, tags.
 Name = Annotated[
@@ -68,3 +83,9 @@ def _web_address(value: str) -> str:
 
 
 Url = Annotated[str, AfterValidator(_web_address)]
+
+
+def nearest(word: str, known: Any) -> str:  # noqa: ANN401 -- Any collection of names.
+    """A question about what was probably meant; empty when nothing is near."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -19,7 +19,8 @@ from shared.domain.cloud_event import rfc3339
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from shared.domain.document import Dataset, Document
+    from shared.domain.dataset import Dataset
+    from shared.domain.document import Document
     from shared.domain.raw_blob import RawHead
 
 ATTEMPTS_MAX = 5

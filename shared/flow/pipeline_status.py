@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from shared.domain.document import Dataset, Document, EventHub, Source
+    from shared.domain.dataset import Dataset
+    from shared.domain.document import Document, EventHub
+    from shared.domain.source import Source
     from shared.ports import CursorStore, Hub, Ledger, Quarantine, RawStore
 
 

@@ -12,7 +12,8 @@ from shared.domain.run import RunState, follow, manifest_of, plan
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shared.domain.document import Dataset, Document
+    from shared.domain.dataset import Dataset
+    from shared.domain.document import Document
     from shared.domain.run import Run
     from shared.ports import Clock, Jobs, Ledger, RawStore, RunFiles
 

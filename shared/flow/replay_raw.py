@@ -11,7 +11,8 @@ from shared.domain.run import manifest_of, plan_replay
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from shared.domain.document import Dataset, Document
+    from shared.domain.dataset import Dataset
+    from shared.domain.document import Document
     from shared.ports import Clock, Ledger, RawStore, RunFiles
 
 

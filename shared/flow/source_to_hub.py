@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from shared.domain.cloud_event import CloudEvent
-    from shared.domain.document import EventHub, Source
+    from shared.domain.document import EventHub
     from shared.domain.page import Page
+    from shared.domain.source import Source
     from shared.ports import Clock, CursorStore, Hub, Kept, Quarantine, SourceReader
 
 

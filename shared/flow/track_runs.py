@@ -11,7 +11,7 @@ from shared.domain.run import RunState, after_failure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shared.domain.document import Dataset
+    from shared.domain.dataset import Dataset
     from shared.domain.run import Progress, Run
     from shared.ports import Clock, Jobs, Ledger, RunFiles
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shared.domain.document import Dataset
+from shared.domain.dataset import Dataset
 from tests.transforms.lake import Event, event
 from transforms.clean import RAW_SCHEMA, clean_records
 
