@@ -153,7 +153,7 @@ class MemoryRawStore:
             if blob.partition.material == material
             and (
                 blob.partition.label not in planned
-                or blob.events[0].sequence > planned[blob.partition.label].sequence
+                or blob.events[-1].sequence > planned[blob.partition.label].sequence
             )
         ]
 

@@ -157,7 +157,7 @@ class BlobRawStore:
                     head = _head(blob)
                     label = head.partition.label
                     place = behind.get(label)
-                    if label in behind and (place is None or head.sequence_first > place.sequence):
+                    if label in behind and (place is None or head.sequence_last > place.sequence):
                         heads.append(head)
         return heads
 

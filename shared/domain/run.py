@@ -111,15 +111,16 @@ class Progress:
 
 
 def follow(heads: Iterable[RawHead], planned: Mapping[str, Planned]) -> list[RawHead]:
-    """The blobs that come next, each linked to the one before it.
+    """The blobs that come next, each linked to one that is planned.
 
     A listing is not a snapshot: it can show a blob and miss its predecessor that was created
-    meanwhile. What does not link up is left for the next plan.
+    meanwhile. What does not link up is left for the next plan. A blob that repeats some of what is
+    planned is taken for the rest of it: tables do not mind repeats.
     """
     reached = {partition: place.sequence for partition, place in planned.items()}
     chosen = []
     for head in sorted(heads, key=lambda head: (head.partition, head.sequence_first)):
-        if head.sequence_previous == reached.get(head.partition.label, -1):
+        if head.sequence_previous <= reached.get(head.partition.label, -1) < head.sequence_last:
             reached[head.partition.label] = head.sequence_last
             chosen.append(head)
     return chosen

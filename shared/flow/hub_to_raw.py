@@ -105,9 +105,10 @@ async def land_batch(
 async def _place(batch: HubBatch, *, hub: Hub, raw: RawStore) -> tuple[Partition, Tip]:
     """The partition, in the life of the hub that the batch is from, and its tip.
 
-    Known numbers on events younger than the tip, or a gap, are what a hub made anew looks like.
+    Known numbers on events younger than the tip, or a gap, are what a hub made anew looks like;
+    and its first event is one whose life must not be a remembered one.
     """
-    life = await hub.life(batch.material)
+    life = await hub.life(batch.material, fresh=batch.first.sequence == 0)
     partition = Partition(material=batch.material, id=batch.partition, hub=life)
     tip = await raw.tip(partition)
     known_but_younger = (

@@ -52,6 +52,20 @@ def test_only_what_links_up_is_followed() -> None:
     assert [each.sequence_first for each in chosen] == [0]
 
 
+def test_chain_that_forks_is_followed_to_its_end() -> None:
+    """Two owners that pass over a loss can land the same events twice; planning must not stop."""
+    heads = [
+        head(0, 4),
+        replace(head(5, 8), sequence_previous=4),
+        replace(head(7, 9), sequence_previous=4),
+        replace(head(10, 12), sequence_previous=9),
+    ]
+
+    chosen = follow(heads, {})
+
+    assert [each.sequence_first for each in chosen] == [0, 5, 7, 10]
+
+
 @given(st.permutations(range(6)), st.integers(0, 5))
 def test_blobs_in_any_order_are_followed_in_theirs(order: list[int], planned: int) -> None:
     """Triggers and listings come in any order."""

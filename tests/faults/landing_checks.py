@@ -88,10 +88,17 @@ def position_behind_retention(world: World, host: Host) -> None:
 
 
 def hub_made_anew(world: World, host: Host) -> None:
-    """The numbers begin at 0 again under a running process."""
+    """The numbers of a running process come again, on younger events."""
     host.deliver(5)
     world.make_hub_anew(9)
-    host.skip_to(0)
+    host.skip_to(2)
+    host.deliver_all()
+
+
+def hub_made_anew_before_its_first_event(world: World, host: Host) -> None:
+    """A running process has asked for the life of a hub that carried nothing."""
+    finish(host.process.hub.life("quakes"))  # As it does for any partition.
+    world.make_hub_anew(9)
     host.deliver_all()
 
 
@@ -129,6 +136,7 @@ SCENARIOS: dict[str, Scenario] = {
         position_lost,
         position_behind_retention,
         hub_made_anew,
+        hub_made_anew_before_its_first_event,
         hub_made_anew_and_further,
         second_owner,
         poison,
@@ -224,7 +232,7 @@ def age(schedule: Sequence[tuple[str, int, int]], *, step: LandBatch = land_batc
     """One process after another, while the hub drops events and is made anew between batches.
 
     Left out is what landing cannot tell: a new hub that goes on exactly where the blobs of the old
-    one end, under a process that knew the old one.
+    one end, if that is not at its first event, under a process that knew the old one.
     """
     world = World(EVENTS, step=step)
     process = Process(world, OpenGate())
@@ -237,7 +245,7 @@ def age(schedule: Sequence[tuple[str, int, int]], *, step: LandBatch = land_batc
                 process = Process(world, OpenGate())
             case "make anew" if not anew:
                 world.make_hub_anew(EVENTS)
-            case "deliver" if not (anew and first == world.last_blob(LIVES[0]) + 1):
+            case "deliver" if not (anew and 0 < first == world.last_blob(LIVES[0]) + 1):
                 finish(process.land(world.batch(first, min(first + length, EVENTS - 1))))
         world.check(position=False)
     return world

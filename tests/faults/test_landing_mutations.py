@@ -138,6 +138,11 @@ MUTATIONS = (
         ((", fresh=True", ""),),
     ),
     Mutation(
+        "the hub's first event makes its life be asked",
+        played("hub made anew before its first event"),
+        ((", fresh=batch.first.sequence == 0", ""),),
+    ),
+    Mutation(
         "another life is another chain",
         played("hub made anew"),
         (("partition = replace(partition, hub=life)", "pass"),),
