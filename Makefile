@@ -25,7 +25,8 @@ up: ready ## Start the local stack, and keep it running until Ctrl-C.
 	@$(call run,$(BIN)/millrace up)
 
 test: ready ## Run all tests, the quick ones first.
-	@$(BIN)/python -m pytest $(QUICK) $(OTHERS)
+	@$(BIN)/python -m pytest --quiet $(QUICK)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(OTHERS)
 
 quick: ready ## Run the tests that need nothing but memory: seconds.
 	@$(BIN)/python -m pytest $(QUICK)

@@ -28,7 +28,7 @@ def status(*, data: DataOption = DATA, as_json: JsonOption = False) -> None:
         rows = tables.count()
     if as_json:
         content = dataclasses.asdict(found) | {"rows": rows, "pending": found.pending()}
-        typer.echo(json.dumps(content, indent=2))
+        typer.echo(json.dumps(content, indent=2, default=str))
     else:
         Console().print(picture(found, rows))
         for line in found.pending() or ["everything is caught up"]:
@@ -42,6 +42,7 @@ async def read(app: App) -> PipelineStatus:
         hub=app.hub,
         cursors=app.cursors,
         raw=app.raw,
+        attempts=app.attempts,
         quarantine=app.quarantine,
         ledger=app.ledger,
     )

@@ -147,6 +147,12 @@ class Attempts(Protocol):
     async def end(self, partition: Partition) -> None:
         """Note that the batch is landed. Idempotent."""
 
+    async def unended(self, partition: Partition) -> int:
+        """Return how many tries of the partition's next batch are noted and have not ended.
+
+        The last of them may be at work now; each one before it ended with its process.
+        """
+
 
 class Quarantine(Protocol):
     """Where what cannot be used is kept."""

@@ -68,9 +68,9 @@ class MemoryHub:
             self.sent.setdefault((material, partition), []).extend(members)
 
     async def last_sequences(self, material: str, *, partitions: int) -> dict[str, int]:
-        """Count."""
+        """Count what was sent and what the log holds."""
         return {
-            str(number): len(self.sent.get((material, number), [])) - 1
+            str(number): len(self.sent.get((material, number), self.log.get(str(number), []))) - 1
             for number in range(partitions)
         }
 
@@ -195,6 +195,10 @@ class MemoryAttempts:
         """Forget."""
         self.tries.pop(partition, None)
         self.proven.add(partition)
+
+    async def unended(self, partition: Partition) -> int:
+        """Whatever is noted."""
+        return self.tries.get(partition, (0, 0))[1]
 
 
 @dataclass(slots=True)

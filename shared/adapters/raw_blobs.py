@@ -236,6 +236,13 @@ class BlobAttempts:
             await self._state.delete_blob(name)
         self._proven.add(partition)
 
+    async def unended(self, partition: Partition) -> int:
+        """Read the note."""
+        name = f"attempts/{partition.material}/{partition.label}.json"
+        with storage_errors(f"reading the tries of {partition.material}/{partition.label}"):
+            kept = await read(self._state, name)
+        return int(json.loads(kept.value)["tries"]) if kept else 0
+
 
 def _position_name(partition: Partition) -> str:
     return f"landed/{partition.material}/{partition.label}.json"

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shared.domain.raw_blob import START, Partition
+
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from shared.domain.dataset import Dataset
     from shared.domain.document import Document, EventHub
     from shared.domain.source import Source
-    from shared.ports import CursorStore, Hub, Ledger, Quarantine, RawStore
+    from shared.ports import Attempts, CursorStore, Hub, Ledger, Quarantine, RawStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +27,20 @@ class SourceStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionWaiting:
+    """A partition that is behind.
+
+    `landed_until` is when the last landed event was enqueued; `deaths` is how many tries of what
+    comes next have ended with the process.
+    """
+
+    id: str
+    events: int
+    landed_until: datetime | None
+    deaths: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HubStatus:
     """hub → raw: how many events the hub took, and how many of them are landed."""
 
@@ -31,6 +49,7 @@ class HubStatus:
     landed: int
     quarantined: int
     losses: int
+    waiting: tuple[PartitionWaiting, ...]
 
     @property
     def lag(self) -> int:
@@ -64,7 +83,9 @@ class PipelineStatus:
     def pending(self) -> list[str]:
         """What is still to happen behind the sources, a line each; none when all is caught up."""
         waits = [
-            f"hub {hub.material}: {hub.lag} events not landed" for hub in self.hubs if hub.lag > 0
+            f"hub {hub.material}: {_wait(partition)}"
+            for hub in self.hubs
+            for partition in hub.waiting
         ]
         for dataset in self.datasets:
             if dataset.open:
@@ -77,12 +98,21 @@ class PipelineStatus:
         return waits
 
 
+def _wait(partition: PartitionWaiting) -> str:
+    since = f"{partition.landed_until:%Y-%m-%d %H:%M:%S}Z" if partition.landed_until else "never"
+    line = f"{partition.events} events of partition {partition.id} not landed, last one {since}"
+    if partition.deaths:
+        line += f"; what comes next has ended its process {partition.deaths} times"
+    return line
+
+
 async def read_status(
     document: Document,
     *,
     hub: Hub,
     cursors: CursorStore,
     raw: RawStore,
+    attempts: Attempts,
     quarantine: Quarantine,
     ledger: Ledger,
 ) -> PipelineStatus:
@@ -92,7 +122,8 @@ async def read_status(
     """
     sources = [await _source(each, cursors=cursors) for each in document.sources]
     hubs = [
-        await _hub(each, hub=hub, raw=raw, quarantine=quarantine) for each in document.eventhubs
+        await _hub(each, hub=hub, raw=raw, attempts=attempts, quarantine=quarantine)
+        for each in document.eventhubs
     ]
     datasets = [await _dataset(each, raw=raw, ledger=ledger) for each in document.datasets]
     return PipelineStatus(sources=tuple(sources), hubs=tuple(hubs), datasets=tuple(datasets))
@@ -108,20 +139,33 @@ async def _source(source: Source, *, cursors: CursorStore) -> SourceStatus:
     )
 
 
-async def _hub(each: EventHub, *, hub: Hub, raw: RawStore, quarantine: Quarantine) -> HubStatus:
+async def _hub(
+    each: EventHub, *, hub: Hub, raw: RawStore, attempts: Attempts, quarantine: Quarantine
+) -> HubStatus:
     sent = await hub.last_sequences(each.material, partitions=each.partitions)
     life = await hub.life(each.material)
-    landed = {
-        place.id: tip.sequence
-        for place, tip in (await raw.tips(each.material)).items()
-        if place.hub == life
+    tips = await raw.tips(each.material)
+    places = {
+        number: Partition(material=each.material, id=number, hub=life) for number in sorted(sent)
     }
+    landed = {number: tips.get(place, START) for number, place in places.items()}
+    waiting = [
+        PartitionWaiting(
+            id=number,
+            events=sent[number] - tip.sequence,
+            landed_until=tip.enqueued_at if tip.blob else None,
+            deaths=max(0, await attempts.unended(places[number]) - 1),
+        )
+        for number, tip in landed.items()
+        if tip.sequence < sent[number]
+    ]
     return HubStatus(
         material=each.material,
         events=sum(last + 1 for last in sent.values()),
-        landed=sum(last + 1 for last in landed.values()),
+        landed=sum(tip.sequence + 1 for tip in landed.values()),
         quarantined=await quarantine.count("events", each.material),
         losses=await quarantine.count("losses", each.material),
+        waiting=tuple(waiting),
     )
 
 

@@ -225,11 +225,13 @@ async def test_tries_are_counted_until_one_ends(
     first = await store.attempts.begin(partition, sequence=5)
     repeated = await store.attempts.begin(partition, sequence=5)
     after_a_death = await other_store.attempts.begin(partition, sequence=5)
+    unended = await store.attempts.unended(partition)
     elsewhere = await other_store.attempts.begin(partition, sequence=6)
     await other_store.attempts.end(partition)
     proven = await other_store.attempts.begin(partition, sequence=6)
 
     assert (first, repeated, after_a_death, elsewhere, proven) == (0, 0, 1, 0, 0)
+    assert unended == 2
 
 
 async def test_landed_blobs_are_listed_from_what_is_planned(store: Store, material: str) -> None:
