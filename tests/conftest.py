@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,9 @@ from local import azurite_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# PySpark looks for a JVM in a program that is no file, which a worker of pytest-xdist is.
+vars(sys.modules["__main__"]).setdefault("__file__", __file__)
 
 
 def free_ports(count: int) -> list[int]:
