@@ -3,7 +3,7 @@
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo up test quick lint ci pins clean ready
+.PHONY: help setup demo up test quick lint ci parity pins clean ready
 
 BIN := .venv/bin
 # The order of the tests: what is quick, then everything else.
@@ -36,8 +36,12 @@ lint: ready ## Check style, types and the layers' imports.
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/sqlfluff lint synapse
 
 ci: lint demo test ## Do what CI does: lint, demo, test.
+
+parity: ready ## Compare the local engine with Spark on a JVM: minutes, and Java is needed.
+	@$(call run,sh tests/parity/run.sh)
 
 pins: ready ## Resolve every pinned version anew from requirements*.in and Azurite's package.json.
 	@$(BIN)/python local/pins.py
@@ -45,7 +49,7 @@ pins: ready ## Resolve every pinned version anew from requirements*.in and Azuri
 	  --no-fund --omit-lockfile-registry-resolved
 
 clean: ## Remove all that `make` has made, the local stack's data included.
-	rm -rf .venv .millrace local/azurite/node_modules .*_cache .hypothesis
+	rm -rf .venv .venv-parity .millrace local/azurite/node_modules .*_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ready:

@@ -7,10 +7,13 @@ import sys
 import typer
 
 from cli.audit import audit
+from cli.plan import plan
 from cli.poll import poll
 from cli.quarantine import quarantine
 from cli.query import query
 from cli.replay import replay
+from cli.runs import runs
+from cli.sql import sql
 from cli.status import status
 from cli.up import demo, up
 from cli.validate import schema, validate
@@ -23,9 +26,11 @@ commands = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (validate, up, demo, poll, status, wait, query, audit, replay, schema):
+for command in (validate, plan, up, demo, poll, status, wait, query, audit, replay, schema):
     commands.command()(command)
 commands.add_typer(quarantine, name="quarantine")
+commands.add_typer(runs, name="runs")
+commands.add_typer(sql, name="sql")
 
 
 def main() -> None:

@@ -65,13 +65,14 @@ def picture(found: PipelineStatus, rows: Mapping[str, int]) -> Table:
         table.add_row("hub → raw", hub.material, f"{hub.landed:,} events", state)
     for dataset in found.datasets:
         runs = f"{dataset.succeeded:,} runs"
-        state = dataset.open or ("blobs wait for a run" if dataset.waiting else "caught up")
+        what = "inputs changed" if dataset.curated else "blobs wait for a run"
+        state = dataset.open or (what if dataset.waiting else "caught up")
         if dataset.failed:
             state += f", {dataset.failed:,} failed"
-        table.add_row("raw → run", dataset.name, runs, state)
+        table.add_row("table → run" if dataset.curated else "raw → run", dataset.name, runs, state)
         bad = dataset.records_quarantined
         kept = f"{bad:,} records in quarantine" if bad else "no bad records"
-        table.add_row("run → table", dataset.table, f"{rows[dataset.name]:,} rows", kept)
+        table.add_row("run → table", dataset.table, f"{rows.get(dataset.name, 0):,} rows", kept)
     return table
 
 

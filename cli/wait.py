@@ -9,7 +9,8 @@ import typer
 
 from cli.pipeline import DATA, DataOption, opened
 from cli.status import read
-from shared.adapters.memory import MemoryCursorStore, MemoryHub, MemoryQuarantine
+from shared.adapters.memory import MemoryHub, MemoryQuarantine
+from shared.adapters.memory_source import ReadOnlyCursors
 from shared.domain.errors import MillraceError
 from shared.flow.source_to_hub import poll_source
 
@@ -67,17 +68,14 @@ async def _wait(data: DataOption, *, timeout_s: float) -> list[str]:
 
 async def _unread(app: App, source: Source) -> str:
     """Poll without sending, to learn what a poll would send now."""
-    cursors = MemoryCursorStore()
-    if kept := await app.cursors.read(source.name):
-        cursors.kept[source.name] = kept
     report = await poll_source(
         source,
-        app.document.hub(source.publishes),
+        app.document,
         reader=app.source,
         hub=MemoryHub(),
-        cursors=cursors,
+        cursors=ReadOnlyCursors(app.cursors),
         quarantine=MemoryQuarantine(),
         clock=app.clock,
     )
-    unread = report.records_sent
+    unread = report.records_sent + report.records_deleted
     return f"source {source.name}: {unread} records not polled yet" if unread else ""

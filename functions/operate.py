@@ -1,9 +1,9 @@
-"""operate: HTTP functions for people: look at the quarantine, replay from it, discard from it."""
+"""operate: HTTP functions for people: look at quarantine and runs, and decide about either."""
 
 import azure.functions as func
 
 from shared import wiring
-from shared.adapters import http_operate
+from shared.adapters import http_operate, http_runs
 
 blueprint = func.Blueprint()
 
@@ -49,6 +49,72 @@ async def change_entry(request: func.HttpRequest) -> func.HttpResponse:
         document=app.document,
         quarantine=app.quarantine,
         hub=app.hub,
+        clock=app.clock,
+        emit=app.telemetry.emit,
+    )
+
+
+@blueprint.function_name("list_runs")
+@blueprint.route(
+    trigger_arg_name="request", route="runs", methods=["GET"], auth_level=func.AuthLevel.FUNCTION
+)
+async def list_runs(request: func.HttpRequest) -> func.HttpResponse:
+    """List the newest runs, or what `dataset`, `state` and `limit` select."""
+    app = await wiring.app()
+    return await http_runs.list_all(
+        request, document=app.document, ledger=app.ledger, clock=app.clock
+    )
+
+
+@blueprint.function_name("show_run")
+@blueprint.route(
+    trigger_arg_name="request",
+    route="runs/{run}",
+    methods=["GET"],
+    auth_level=func.AuthLevel.FUNCTION,
+)
+async def show_run(request: func.HttpRequest) -> func.HttpResponse:
+    """Show one run, and what is to be done next."""
+    app = await wiring.app()
+    return await http_runs.show(
+        request, document=app.document, ledger=app.ledger, files=app.files, clock=app.clock
+    )
+
+
+@blueprint.function_name("retry_run")
+@blueprint.route(
+    trigger_arg_name="request",
+    route="runs/{run}/retry",
+    methods=["POST"],
+    auth_level=func.AuthLevel.FUNCTION,
+)
+async def retry_run(request: func.HttpRequest) -> func.HttpResponse:
+    """Try a failed or cancelled run again."""
+    app = await wiring.app()
+    return await http_runs.retry(
+        request,
+        document=app.document,
+        ledger=app.ledger,
+        clock=app.clock,
+        emit=app.telemetry.emit,
+    )
+
+
+@blueprint.function_name("cancel_run")
+@blueprint.route(
+    trigger_arg_name="request",
+    route="runs/{run}/cancel",
+    methods=["POST"],
+    auth_level=func.AuthLevel.FUNCTION,
+)
+async def cancel_run(request: func.HttpRequest) -> func.HttpResponse:
+    """Cancel an open run."""
+    app = await wiring.app()
+    return await http_runs.cancel(
+        request,
+        document=app.document,
+        ledger=app.ledger,
+        jobs=app.jobs,
         clock=app.clock,
         emit=app.telemetry.emit,
     )

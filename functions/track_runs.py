@@ -1,4 +1,8 @@
-"""run → table: a timer that follows open runs, and sweeps raw for what no blob event told of."""
+"""run → table: a timer that follows open runs to their end, and launches what is next.
+
+What is next is what waits in a queue, curated tables whose inputs have newer rows, and landed blobs
+that no blob event told of.
+"""
 
 import azure.functions as func
 
@@ -17,11 +21,11 @@ async def track(timer: func.TimerRequest) -> None:  # noqa: ARG001 -- Being call
     """Follow what is open, then launch what is next."""
     app = await wiring.app()
     tracked = await track_runs(
-        app.document.datasets, ledger=app.ledger, files=app.files, jobs=app.jobs, clock=app.clock
+        app.document.tables, ledger=app.ledger, files=app.files, jobs=app.jobs, clock=app.clock
     )
     app.telemetry.emit(tracked)
     launched = await launch_runs(
-        app.document.datasets,
+        app.document.tables,
         app.document,
         raw=app.raw,
         ledger=app.ledger,

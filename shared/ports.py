@@ -8,7 +8,7 @@ world is unwell and `Misconfigured` when a person must act.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shared.domain.cloud_event import CloudEvent
     from shared.domain.cursor import Cursor
     from shared.domain.job_run import JobRun
-    from shared.domain.page import Page
+    from shared.domain.page import Answer, Request, Validators
     from shared.domain.quarantine import Head, Quarantined, Selection
     from shared.domain.raw_blob import HubBatch, Partition, RawBlob, RawHead, Tip
     from shared.domain.run import Planned, Progress, Run
@@ -42,11 +42,20 @@ class Clock(Protocol):
 class SourceReader(Protocol):
     """A third-party tool behind HTTP GET."""
 
-    async def fetch(self, source: Source, *, conditions: Mapping[str, str]) -> Page | None:
-        """Return the page, or None when the source says it has not changed.
+    async def fetch(
+        self,
+        source: Source,
+        request: Request,
+        *,
+        query: Mapping[str, str],
+        validators: Validators,
+        seconds: float,
+    ) -> Answer:
+        """GET once, or again as the source's retries say; return as soon as the answer begins.
 
-        `conditions` are the headers of a conditional GET. Raises `BadRecord` for an answer that is
-        not a page and `TryLater` for one that may come later.
+        `query` is what the request adds to the address. With `validators` the answer may be that
+        nothing has changed. Raises `TryLater` when an answer may come later, but not within
+        `seconds`, and `BadRecord` for what is no page.
         """
 
 
@@ -81,8 +90,20 @@ class CursorStore(Protocol):
     async def read(self, source: str) -> Kept[Cursor] | None:
         """Return the cursor, or None for a source never read."""
 
-    async def replace(self, source: str, cursor: Cursor, *, unchanged: str | None) -> bool:
-        """Replace the cursor if its version is still `unchanged` (None: absent); say whether."""
+    async def replace(self, source: str, cursor: Cursor, *, unchanged: str | None) -> str:
+        """Replace the cursor if its version is still `unchanged` (None: absent).
+
+        Return the new version, or an empty text when another has replaced it.
+        """
+
+    def journal(self, source: str, number: int) -> AsyncIterator[bytes]:
+        """Yield a journal of the source, piece by piece; nothing when there is none."""
+
+    async def append(self, source: str, number: int, frame: bytes, *, position: int) -> bool:
+        """Append to a journal if it is exactly `position` bytes long; say whether."""
+
+    async def drop_journal(self, source: str, number: int) -> None:
+        """Delete a journal, if there is one. Idempotent."""
 
 
 class RawStore(Protocol):
@@ -183,10 +204,13 @@ class Quarantine(Protocol):
 
 
 class Ledger(Protocol):
-    """Every run, and each dataset's progress."""
+    """Every run, and each table's progress; `dataset` is the name of a table, clean or curated."""
 
     async def progress(self, dataset: str) -> Progress:
-        """Return the progress; a dataset never planned has an empty one."""
+        """Return the progress; a table never planned has an empty one."""
+
+    async def replace_progress(self, progress: Progress) -> bool:
+        """Replace the progress if its version is unchanged (empty: absent); say whether."""
 
     async def open_run(self, run: Run, progress: Progress) -> bool:
         """Add the run and replace the progress if unchanged, both or neither; say whether."""
@@ -194,18 +218,21 @@ class Ledger(Protocol):
     async def close_run(self, run: Run, progress: Progress) -> bool:
         """Replace the ended run and the progress if unchanged, both or neither; say whether."""
 
+    async def reopen_run(self, run: Run, progress: Progress) -> bool:
+        """Replace the run that is open again, as `close_run` does with one that has ended."""
+
     async def update_run(self, run: Run) -> bool:
         """Replace a run's row if it is unchanged since it was read; say whether."""
 
     async def run(self, dataset: str, run_id: str) -> Run | None:
         """Return one run."""
 
-    async def runs(self, dataset: str) -> Sequence[Run]:
-        """Return the dataset's runs, the newest first."""
+    async def runs(self, dataset: str, *, ended_since: datetime | None = None) -> Sequence[Run]:
+        """Return the table's runs, the newest first; or only those that ended then or later."""
 
 
 class RunFiles(Protocol):
-    """What a run is given and what it leaves: manifest and result."""
+    """What a run is given and what it leaves: manifest, result, staged rows, and a note for SQL."""
 
     async def put_manifest(self, dataset: str, run_id: str, manifest: bytes) -> None:
         """Write the manifest if it is absent; a run's id is a function of its blobs. Idempotent."""
@@ -215,6 +242,18 @@ class RunFiles(Protocol):
 
     async def result(self, dataset: str, run_id: str) -> dict[str, int] | None:
         """Return the counts the transform wrote."""
+
+    async def details(self, dataset: str, run_id: str) -> Mapping[str, Any]:
+        """Return what it wrote besides counts, for people: `lineage`, `drift`; empty for none."""
+
+    async def note(self, run: Run) -> None:
+        """Write the run where SQL reads it, unless what is there is further on. Idempotent."""
+
+    async def drop_staging(self, run_id: str) -> None:
+        """Delete what the run's attempts kept for themselves. Idempotent."""
+
+    async def staged(self) -> Sequence[str]:
+        """Return the ids of the runs that keep something."""
 
     def storage(self) -> dict[str, str]:
         """Return the addresses of the lake's containers, as a job reads them."""
@@ -228,3 +267,9 @@ class Jobs(Protocol):
 
     async def look(self, job_run: int) -> JobRun | None:
         """Return what has become of a run; None when the service does not know it."""
+
+    async def cancel(self, job_run: int) -> None:
+        """Ask the service to cancel a run, without waiting; one that has ended stays. Idempotent.
+
+        One that the service does not know is no error: `look` tells.
+        """

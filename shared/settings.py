@@ -23,11 +23,12 @@ class Settings:
     """Values of the settings; an empty text means not set."""
 
     pipeline_file: Path
-    event_hubs: str
+    event_hubs: str = field(repr=False)
     event_hubs_namespace: str
-    lake: str
+    lake: str = field(repr=False)
     lake_blob_uri: str
     lake_table_uri: str
+    ledger: str = field(repr=False)
     databricks_host: str
     databricks_token: str = field(repr=False)
     identity_client_id: str
@@ -44,6 +45,7 @@ class Settings:
             lake=value("LAKE", ""),
             lake_blob_uri=value("LAKE__blobServiceUri", ""),
             lake_table_uri=value("LAKE__tableServiceUri", ""),
+            ledger=value("LEDGER", ""),
             databricks_host=value("DATABRICKS_HOST", ""),
             databricks_token=value("DATABRICKS_TOKEN", ""),
             identity_client_id=value("AZURE_CLIENT_ID", ""),

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import ModuleType
 
+    from azure.core.credentials_async import AsyncTokenCredential
+    from azure.data.tables.aio import TableServiceClient
+
     from shared.domain.document import Document
     from shared.ports import (
         Attempts,
@@ -76,24 +79,26 @@ async def app() -> App:
 @asynccontextmanager
 async def connected(settings: Settings, document: Document) -> AsyncIterator[App]:
     """An app that closes its clients; nothing is reached before it is used."""
+    import aiohttp  # noqa: PLC0415
     import httpx  # noqa: PLC0415 -- Adapters are imported when the first event comes, not at start.
 
     from shared.adapters import (  # noqa: PLC0415
         blob_storage,
+        cursor_blobs,
         databricks_jobs,
         event_hubs,
         http_source,
         raw_blobs,
         system,
-        table_storage,
     )
 
     async with AsyncExitStack() as stack:
+        clock = system.SystemClock()
         identity = connections.identity_for(settings)
         if identity:
             await stack.enter_async_context(identity)
         blobs, tables = connections.lake_clients(settings, identity)
-        web = httpx.AsyncClient()
+        web = aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
         workspace = httpx.AsyncClient(base_url=settings.databricks_host, timeout=30)
         for client in (blobs, tables, web, workspace):
             await stack.enter_async_context(client)
@@ -104,19 +109,38 @@ async def connected(settings: Settings, document: Document) -> AsyncIterator[App
         stack.push_async_callback(hub.close)
         yield App(
             document=document,
-            source=http_source.HttpSource(web, settings.everything),
+            source=http_source.HttpSource(web, settings.everything, clock),
             hub=hub,
-            cursors=blob_storage.BlobCursorStore(blobs),
+            cursors=cursor_blobs.BlobCursorStore(blobs),
             raw=raw_blobs.BlobRawStore(blobs),
             raw_files=raw_blobs.BlobRawFiles(blobs),
             attempts=raw_blobs.BlobAttempts(blobs),
             quarantine=blob_storage.BlobQuarantine(blobs),
-            ledger=table_storage.TableLedger(tables.get_table_client(table_storage.TABLE)),
+            ledger=await stack.enter_async_context(_ledger(settings, identity, tables)),
             files=blob_storage.BlobRunFiles(blobs),
             jobs=databricks_jobs.DatabricksJobs(
                 workspace,
                 prefix=f"{document.name}-{document.environment}",
                 token=connections.workspace_token(settings, identity),
             ),
-            clock=system.SystemClock(),
+            clock=clock,
         )
+
+
+@asynccontextmanager
+async def _ledger(
+    settings: Settings, identity: AsyncTokenCredential | None, tables: TableServiceClient
+) -> AsyncIterator[Ledger]:
+    """The ledger: in PostgreSQL if `LEDGER` says where, in Table Storage otherwise."""
+    if not settings.ledger:
+        from shared.adapters.table_storage import TABLE, TableLedger  # noqa: PLC0415
+
+        yield TableLedger(tables.get_table_client(TABLE))
+        return
+    from shared.adapters.postgres import PostgresLedger  # noqa: PLC0415
+
+    ledger = PostgresLedger(connections.ledger_login(settings, identity))
+    try:
+        yield ledger
+    finally:
+        await ledger.close()

@@ -106,7 +106,11 @@ class Emulator:
 
     def connect(self, token: str = TOKEN) -> WorkspaceClient:
         """The SDK's client of this emulator."""
-        return WorkspaceClient(host=self.url, token=token, auth_type="pat")
+        return self.connect_to(self.url, token)
+
+    def connect_to(self, url: str, token: str = TOKEN) -> WorkspaceClient:
+        """The same by another way, past something that listens."""
+        return WorkspaceClient(host=url, token=token, auth_type="pat")
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Send a request that the SDK would not send, or would repeat."""

@@ -12,6 +12,13 @@ if TYPE_CHECKING:
 #: The service's own ceiling; here only the places limit how many runs are active.
 _CONCURRENT_RUNS_MAX = 1000
 
+#: States that the newer `status` calls otherwise; its ends differ in their code only.
+_NEWER = {
+    LifeCycle.WAITING_FOR_RETRY: "WAITING",
+    LifeCycle.SKIPPED: "TERMINATED",
+    LifeCycle.INTERNAL_ERROR: "TERMINATED",
+}
+
 _QUEUED = "Queued until one of the places for processes is free."
 
 
@@ -110,7 +117,7 @@ def _tell_state(run: Run, message: str) -> dict[str, Any]:
         "state_message": message,
         "user_cancelled_or_timedout": _was_stopped(run.ending),
     }
-    status: dict[str, Any] = {"state": "TERMINATED" if not run.is_active else run.life_cycle}
+    status: dict[str, Any] = {"state": _NEWER.get(run.life_cycle, run.life_cycle)}
     if waiting:
         state["queue_reason"] = _QUEUED
         status["queue_details"] = {"code": "ACTIVE_RUNS_LIMIT_REACHED", "message": _QUEUED}

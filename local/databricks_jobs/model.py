@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import hashlib
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ class LifeCycle(enum.StrEnum):
     """Where a run is, in the service's words (`state.life_cycle_state`)."""
 
     QUEUED = "QUEUED"
+    BLOCKED = "BLOCKED"
+    WAITING_FOR_RETRY = "WAITING_FOR_RETRY"
     PENDING = "PENDING"
     RUNNING = "RUNNING"
     TERMINATING = "TERMINATING"
@@ -36,8 +39,11 @@ class LifeCycle(enum.StrEnum):
     INTERNAL_ERROR = "INTERNAL_ERROR"
 
 
-#: The allowed steps; a state that leads nowhere is terminal.
+#: The allowed steps; a state that leads nowhere is terminal. Only fated runs are ever blocked, or
+#: waiting for a retry.
 NEXT: dict[LifeCycle, frozenset[LifeCycle]] = {
+    LifeCycle.BLOCKED: frozenset({LifeCycle.TERMINATED}),
+    LifeCycle.WAITING_FOR_RETRY: frozenset({LifeCycle.TERMINATED}),
     LifeCycle.QUEUED: frozenset({LifeCycle.PENDING, LifeCycle.TERMINATING}),
     LifeCycle.PENDING: frozenset(
         {LifeCycle.RUNNING, LifeCycle.TERMINATING, LifeCycle.INTERNAL_ERROR}
@@ -61,6 +67,11 @@ class Result(enum.StrEnum):
     CANCELED = "CANCELED"
     TIMEDOUT = "TIMEDOUT"
     MAXIMUM_CONCURRENT_RUNS_REACHED = "MAXIMUM_CONCURRENT_RUNS_REACHED"
+    DISABLED = "DISABLED"
+    EXCLUDED = "EXCLUDED"
+    SUCCESS_WITH_FAILURES = "SUCCESS_WITH_FAILURES"
+    UPSTREAM_CANCELED = "UPSTREAM_CANCELED"
+    UPSTREAM_FAILED = "UPSTREAM_FAILED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +82,14 @@ class Ending:
     code: str
     type: str
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """What a test wants of the next run: it is in this state from the start, and stays in it."""
+
+    life_cycle: LifeCycle
+    ending: Ending | None
 
 
 SUCCEEDED = Ending(result=Result.SUCCESS, code="SUCCESS", type="SUCCESS")
@@ -145,6 +164,7 @@ class Run:
     began_ms: int = 0
     ended_ms: int = 0
     ending: Ending | None = None
+    fated: bool = False
 
     @property
     def task_run_id(self) -> int:
@@ -193,6 +213,7 @@ class Workspace:
         self._runs = {run.run_id: run for run in runs}
         self._run_ids = {run.task_run_id: run.run_id for run in self._runs.values()}
         self._number = max((run.number for run in self._runs.values()), default=0)
+        self._fates: deque[Fate] = deque()
 
     def job(self, job_id: int) -> Job:
         """The job, or the service's refusal."""
@@ -221,6 +242,10 @@ class Workspace:
             for run in self._placed()
         ]
 
+    def ordain(self, fate: Fate) -> None:
+        """Decide what becomes of the next run that nobody's fate is yet; no process will run."""
+        self._fates.append(fate)
+
     def run_now(
         self,
         job_id: int,
@@ -248,6 +273,8 @@ class Workspace:
             life_cycle=LifeCycle.QUEUED,
             created_ms=now_ms,
         )
+        if self._fates:
+            return self._keep(_fated(run, self._fates.popleft()))
         if job.entry_point is None:
             return self._keep(_stillborn(run, LifeCycle.INTERNAL_ERROR, NOT_EMULATED))
         if not queue and len(self._placed()) >= self.places:
@@ -256,7 +283,8 @@ class Workspace:
 
     def place(self, now_ms: int) -> list[Run]:
         """Move runs from the queue to free places, the longest waiting first."""
-        queue = [run for run in self.newest_first() if run.life_cycle is LifeCycle.QUEUED]
+        queued = [run for run in self.newest_first() if run.life_cycle is LifeCycle.QUEUED]
+        queue = [run for run in queued if not run.fated]
         free = max(self.places - len(self._placed()), 0)
         chosen = queue[::-1][:free]
         return [self._keep(run.step(LifeCycle.PENDING, placed_ms=now_ms)) for run in chosen]
@@ -268,6 +296,9 @@ class Workspace:
     def cancel(self, run_id: int, now_ms: int) -> Run:
         """Ask a run to end; one that waits ends at once, one that has ended is left as it is."""
         run = self.run(run_id)
+        if run.fated and run.is_active:
+            fate = Fate(life_cycle=LifeCycle.TERMINATED, ending=CANCELED)
+            return self._keep(_fated(run, fate, now_ms=now_ms))
         if not run.is_active or run.life_cycle is LifeCycle.TERMINATING:
             return run
         waited = run.life_cycle is LifeCycle.QUEUED
@@ -282,7 +313,8 @@ class Workspace:
         return self._keep(run.step(LifeCycle.TERMINATED, ending=ending, ended_ms=now_ms))
 
     def _placed(self) -> list[Run]:
-        return [run for run in self._runs.values() if run.life_cycle in _PLACED]
+        runs = [run for run in self._runs.values() if not run.fated]
+        return [run for run in runs if run.life_cycle in _PLACED]
 
     def _keep(self, run: Run) -> Run:
         self._runs[run.run_id] = run
@@ -293,3 +325,15 @@ class Workspace:
 def _stillborn(run: Run, life_cycle: LifeCycle, ending: Ending) -> Run:
     """A run that was over when it was created: it never waited and never held a place."""
     return dataclasses.replace(run, life_cycle=life_cycle, ending=ending, ended_ms=run.created_ms)
+
+
+def _fated(run: Run, fate: Fate, *, now_ms: int | None = None) -> Run:
+    """A run in a state that no process brought it to."""
+    moment_ms = run.created_ms if now_ms is None else now_ms
+    return dataclasses.replace(
+        run,
+        life_cycle=fate.life_cycle,
+        ending=fate.ending,
+        ended_ms=0 if NEXT[fate.life_cycle] else moment_ms,
+        fated=True,
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from local.databricks_jobs.answers import tell_error, tell_job, tell_run, tell_task
-from local.databricks_jobs.model import Refused
+from local.databricks_jobs.model import NEXT, Ending, Fate, LifeCycle, Refused, Result
 from local.http_faults import misbehave
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ _RUNS_PAGE_MAX = 25
 
 #: From the service's documentation of job parameters.
 _PARAMETER_NAME = re.compile(r"[\w.-]+")
+
+#: The emulator's own: what becomes of the next run.
+_NEXT_RUN = "/emulator/next-run"
 
 #: The official SDK asks here first, without a token, and takes 404 for an answer.
 _DISCOVERY = "/.well-known/databricks-config"
@@ -54,6 +57,7 @@ class Interface:
             yield web.get(f"{jobs}/runs/list", self.list_runs, allow_head=False)
             yield web.get(f"{jobs}/runs/get-output", self.get_output, allow_head=False)
             yield web.post(f"{jobs}/runs/cancel", self.cancel_run)
+        yield web.post(_NEXT_RUN, self.ordain)
 
     async def list_jobs(self, request: web.Request) -> web.Response:
         """`jobs/list`: by exact name whatever its case, page by page."""
@@ -146,6 +150,12 @@ class Interface:
         self._runner.cancel(self._job_run_id(await _body(request, {"run_id"})))
         return web.json_response({})
 
+    async def ordain(self, request: web.Request) -> web.Response:
+        """Not of the service: put the next run into a state, and let no process run."""
+        words = {"life_cycle_state", "result_state", "code", "type", "message"}
+        self._workspace.ordain(_fate(await _body(request, words)))
+        return web.json_response({})
+
     def _job_run_id(self, fields: dict[str, Any]) -> int:
         run_id = _number(fields, "run_id")
         if self._workspace.run_of_task(run_id) is not None:
@@ -232,6 +242,26 @@ def _only(fields: dict[str, Any], known: set[str]) -> dict[str, Any]:
     if unknown:
         raise _not_emulated(f"the field {', '.join(unknown)} here")
     return fields
+
+
+def _fate(fields: dict[str, Any]) -> Fate:
+    """The state that a test asks for, in the service's words."""
+    try:
+        life_cycle = LifeCycle(fields.get("life_cycle_state", LifeCycle.TERMINATED))
+        result = Result(fields["result_state"]) if "result_state" in fields else None
+    except ValueError as error:
+        raise _invalid(f"{error}.") from error
+    if (result is None) != bool(NEXT[life_cycle]):
+        raise _invalid("A run that has ended has a result_state, and no other has one.")
+    if result is None:
+        return Fate(life_cycle=life_cycle, ending=None)
+    ending = Ending(
+        result=result,
+        code=str(fields.get("code", result)),
+        type=str(fields.get("type", "CLIENT_ERROR")),
+        message=str(fields.get("message", "")),
+    )
+    return Fate(life_cycle=life_cycle, ending=ending)
 
 
 def _number(fields: dict[str, Any], name: str, default: int | None = None) -> int:

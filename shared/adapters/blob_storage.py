@@ -1,4 +1,4 @@
-"""Blob Storage: cursors, quarantine and what runs exchange; the raw zone is next door."""
+"""Blob Storage: quarantine and what runs exchange; the raw zone is next door."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from azure.core.exceptions import (
     ResourceNotFoundError,
 )
 
-from shared.domain import cursor as cursors
 from shared.domain import quarantine_text
 from shared.domain.errors import Misconfigured, TryLater
 from shared.domain.quarantine import Selection, is_name
+from shared.domain.run import described, further_on
 from shared.ports import Kept
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
-    from shared.domain.cursor import Cursor
     from shared.domain.quarantine import Head, Quarantined
+    from shared.domain.run import Run
 
-CONTAINERS = ("raw", "clean", "quarantine", "state")
+CONTAINERS = ("raw", "clean", "curated", "quarantine", "state")
 _FORBIDDEN = 403
 
 
@@ -52,28 +52,6 @@ def storage_errors(doing: str) -> Iterator[None]:
 
 def _line(error: Exception) -> str:
     return str(error).partition("\n")[0]
-
-
-class BlobCursorStore:
-    """CursorStore: one blob a source in container `state`."""
-
-    def __init__(self, service: BlobServiceClient) -> None:
-        """`service` is closed by whoever opened it."""
-        self._state = service.get_container_client("state")
-
-    async def read(self, source: str) -> Kept[Cursor] | None:
-        """Read the blob and its version."""
-        with storage_errors(f"reading the cursor of {source}"):
-            kept = await read(self._state, f"cursors/{source}.json")
-        if kept is None:
-            return None
-        return Kept(value=cursors.of_json(kept.value), version=kept.version)
-
-    async def replace(self, source: str, cursor: Cursor, *, unchanged: str | None) -> bool:
-        """Write with `If-Match`, or `If-None-Match: *` for the first time."""
-        client = self._state.get_blob_client(f"cursors/{source}.json")
-        with storage_errors(f"writing the cursor of {source}"):
-            return bool(await replace(client, cursors.to_json(cursor), unchanged=unchanged))
 
 
 class BlobQuarantine:
@@ -140,7 +118,7 @@ class BlobQuarantine:
 
 
 class BlobRunFiles:
-    """RunFiles: manifests and results in container `state`."""
+    """RunFiles: manifests, results, staged rows and notes of runs in container `state`."""
 
     def __init__(self, service: BlobServiceClient) -> None:
         """`service` is closed by whoever opened it."""
@@ -158,6 +136,18 @@ class BlobRunFiles:
         return f"{self.storage()['state']}/manifests/{dataset}/{run_id}.json"
 
     async def result(self, dataset: str, run_id: str) -> dict[str, int] | None:
+        """What is a whole number."""
+        content = await self._result(dataset, run_id)
+        if content is None:
+            return None
+        return {key: value for key, value in content.items() if type(value) is int}
+
+    async def details(self, dataset: str, run_id: str) -> dict[str, Any]:
+        """What has parts of its own."""
+        content = await self._result(dataset, run_id) or {}
+        return {key: value for key, value in content.items() if isinstance(value, dict | list)}
+
+    async def _result(self, dataset: str, run_id: str) -> dict[str, Any] | None:
         """Read the one line that Spark wrote; beside it may lie empty files and `_SUCCESS`."""
         with storage_errors(f"reading the result of {run_id}"):
             folder = f"results/{dataset}/{run_id}/"
@@ -165,8 +155,42 @@ class BlobRunFiles:
                 if blob.size and not blob.name.removeprefix(folder).startswith(("_", ".")):
                     download = await self._state.download_blob(blob.name)
                     content: dict[str, Any] = json.loads(await download.readall())
-                    return {key: value for key, value in content.items() if type(value) is int}
+                    return content
         return None
+
+    async def note(self, run: Run) -> None:
+        """Replace `runs/<table>/<run>.json`, read again when another writer was faster."""
+        client = self._state.get_blob_client(f"runs/{run.dataset}/{run.id}.json")
+        content = described(run) | {"manifest": self.manifest_address(run.dataset, run.id)}
+        written = ""
+        with storage_errors(f"noting run {run.id}"):
+            while not written:
+                kept = await read(self._state, client.blob_name)
+                if kept is not None:
+                    known = json.loads(kept.value)
+                    if (known["attempt"], known["endedAt"] is not None) > further_on(run):
+                        return
+                written = await replace(
+                    client, json.dumps(content).encode(), unchanged=kept.version if kept else None
+                )
+
+    async def drop_staging(self, run_id: str) -> None:
+        """Delete blob by blob; a blob that is gone was deleted by another caller."""
+        with storage_errors(f"deleting what {run_id} staged"):
+            async for name in self._state.list_blob_names(name_starts_with=f"staging/{run_id}/"):
+                try:
+                    await self._state.delete_blob(name)
+                except ResourceNotFoundError:
+                    continue
+
+    async def staged(self) -> Sequence[str]:
+        """List the folders, not what is in them."""
+        with storage_errors("listing what runs staged"):
+            found = [
+                item.name.removeprefix("staging/").rstrip("/")
+                async for item in self._state.walk_blobs(name_starts_with="staging/")
+            ]
+        return sorted(found)
 
     def storage(self) -> dict[str, str]:
         """ABFS address of each container: the same locally and in Azure."""

@@ -19,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from shared.domain.errors import BadRecord, MillraceError, TryLater
 from shared.domain.quarantine import KINDS, Absent, Refused, Repair, Selection, State
 from shared.domain.quarantine_text import description, summary
+from shared.domain.run_text import RunAbsent
 from shared.flow.replay_quarantine import discard_entry, replay_entry
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 #: The first row that the error is an instance of decides.
 _STATUS: list[tuple[type[MillraceError], HTTPStatus]] = [
     (Absent, HTTPStatus.NOT_FOUND),
+    (RunAbsent, HTTPStatus.NOT_FOUND),
     (Refused, HTTPStatus.CONFLICT),
     (BadRecord, HTTPStatus.BAD_REQUEST),
     (TryLater, HTTPStatus.SERVICE_UNAVAILABLE),
@@ -61,7 +63,7 @@ class _Change(BaseModel):
     attributes: dict[str, str] = {}
 
 
-def _answered(
+def answered(
     step: Callable[..., Awaitable[dict[str, Any]]],
 ) -> Callable[..., Awaitable[HttpResponse]]:
     """Make a step answer: with what it returns, or with the problem it raises."""
@@ -77,7 +79,7 @@ def _answered(
     return answer
 
 
-@_answered
+@answered
 async def list_entries(request: HttpRequest, *, quarantine: Quarantine) -> dict[str, Any]:
     """The selected entries, and how many there are of each reason; open ones unless asked."""
     selection = _selection(request.params)
@@ -92,7 +94,7 @@ async def list_entries(request: HttpRequest, *, quarantine: Quarantine) -> dict[
     }
 
 
-@_answered
+@answered
 async def show_entry(request: HttpRequest, *, quarantine: Quarantine) -> dict[str, Any]:
     """One whole entry."""
     name = request.route_params.get("name", "")
@@ -102,7 +104,7 @@ async def show_entry(request: HttpRequest, *, quarantine: Quarantine) -> dict[st
     return description(kept.value)
 
 
-@_answered
+@answered
 async def change_entry(
     request: HttpRequest,
     *,

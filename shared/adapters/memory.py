@@ -8,24 +8,21 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared.domain.quarantine import Selection
 from shared.domain.raw_blob import START, HubBatch, hour_of
-from shared.domain.run import Progress
+from shared.domain.run import Progress, further_on
 from shared.ports import Kept
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from shared.domain.cloud_event import CloudEvent
-    from shared.domain.cursor import Cursor
     from shared.domain.job_run import JobRun
-    from shared.domain.page import Page
     from shared.domain.quarantine import Head, Quarantined
     from shared.domain.raw_blob import HubEvent, Partition, RawBlob, RawHead, Tip
     from shared.domain.run import Planned, Run
-    from shared.domain.source import Source
 
 
 @dataclass(slots=True)
@@ -37,20 +34,6 @@ class MemoryClock:
     def now(self) -> datetime:
         """Return the moment it was set to."""
         return self.moment
-
-
-@dataclass(slots=True)
-class MemorySource:
-    """SourceReader: answers with `page`, or None when the conditions name its validators."""
-
-    page: Page
-    requests: int = 0
-
-    async def fetch(self, source: Source, *, conditions: Mapping[str, str]) -> Page | None:  # noqa: ARG002 -- One page, whoever asks.
-        """Return the page unless its ETag is already known."""
-        self.requests += 1
-        known = self.page.etag and conditions.get("If-None-Match") == self.page.etag
-        return None if known else self.page
 
 
 @dataclass(slots=True)
@@ -88,27 +71,6 @@ class MemoryHub:
         events = [event for event in self.log[partition.id] if first <= event.sequence <= last]
         assert len(events) == last - first + 1, "all that is asked for is there"
         yield HubBatch(material=partition.material, partition=partition.id, events=tuple(events))
-
-
-@dataclass(slots=True)
-class MemoryCursorStore:
-    """CursorStore: a dictionary; a version is a count of changes."""
-
-    kept: dict[str, Kept[Cursor]] = field(default_factory=dict)
-    changes: int = 0
-
-    async def read(self, source: str) -> Kept[Cursor] | None:
-        """Look up."""
-        return self.kept.get(source)
-
-    async def replace(self, source: str, cursor: Cursor, *, unchanged: str | None) -> bool:
-        """Compare and set."""
-        known = self.kept.get(source)
-        if (known.version if known else None) != unchanged:
-            return False
-        self.changes += 1
-        self.kept[source] = Kept(value=cursor, version=str(self.changes))
-        return True
 
 
 @dataclass(slots=True)
@@ -250,13 +212,25 @@ class MemoryLedger:
         """Look up."""
         return self.kept.get(dataset, Progress(dataset=dataset))
 
+    async def replace_progress(self, progress: Progress) -> bool:
+        """Compare and set."""
+        known = self.kept.get(progress.dataset)
+        if (known.version if known else "") != progress.version:
+            return False
+        self.kept[progress.dataset] = replace(progress, version=str(int(progress.version or 0) + 1))
+        return True
+
     async def open_run(self, run: Run, progress: Progress) -> bool:
         """Compare and set both."""
-        return (run.dataset, run.id) not in self.rows and self._together(run, progress)
+        return (run.dataset, run.id) not in self.rows and await self._together(run, progress)
 
     async def close_run(self, run: Run, progress: Progress) -> bool:
         """Compare and set both."""
-        return self._together(run, progress)
+        return await self._together(run, progress)
+
+    async def reopen_run(self, run: Run, progress: Progress) -> bool:
+        """Compare and set both."""
+        return await self._together(run, progress)
 
     async def update_run(self, run: Run) -> bool:
         """Compare and set."""
@@ -269,21 +243,23 @@ class MemoryLedger:
         """Look up."""
         return self.rows.get((dataset, run_id))
 
-    async def runs(self, dataset: str) -> Sequence[Run]:
+    async def runs(self, dataset: str, *, ended_since: datetime | None = None) -> Sequence[Run]:
         """Newest first."""
-        mine = [run for key, run in self.rows.items() if key[0] == dataset]
+        mine = [
+            run
+            for run in self.rows.values()
+            if run.dataset == dataset
+            and (ended_since is None or (run.ended_at and run.ended_at >= ended_since))
+        ]
         return sorted(mine, key=lambda run: run.planned_at, reverse=True)
 
-    def _together(self, run: Run, progress: Progress) -> bool:
-        known = self.kept.get(progress.dataset)
-        if (known.version if known else "") != progress.version:
+    async def _together(self, run: Run, progress: Progress) -> bool:
+        known = self.rows.get((run.dataset, run.id))
+        if known and known.version != run.version:
             return False
-        version = str(int(progress.version or 0) + 1)
-        known_run = self.rows.get((run.dataset, run.id))
-        if known_run and known_run.version != run.version:
+        if not await self.replace_progress(progress):
             return False
         self._set(run)
-        self.kept[progress.dataset] = replace(progress, version=version)
         return True
 
     def _set(self, run: Run) -> None:
@@ -292,10 +268,13 @@ class MemoryLedger:
 
 @dataclass(slots=True)
 class MemoryRunFiles:
-    """RunFiles: two dictionaries."""
+    """RunFiles: dictionaries by a run's id, and a set of those that keep something."""
 
     manifests: dict[str, bytes] = field(default_factory=dict)
     results: dict[str, dict[str, int]] = field(default_factory=dict)
+    left: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: dict[str, Run] = field(default_factory=dict)
+    staging: set[str] = field(default_factory=set)
 
     async def put_manifest(self, dataset: str, run_id: str, manifest: bytes) -> None:  # noqa: ARG002 -- A run's id is enough here.
         """Create if absent."""
@@ -309,6 +288,24 @@ class MemoryRunFiles:
         """Look up."""
         return self.results.get(run_id)
 
+    async def details(self, dataset: str, run_id: str) -> Mapping[str, Any]:  # noqa: ARG002 -- A run's id is enough here.
+        """Look up."""
+        return self.left.get(run_id, {})
+
+    async def note(self, run: Run) -> None:
+        """Keep what is further on."""
+        known = self.notes.get(run.id)
+        if known is None or further_on(run) >= further_on(known):
+            self.notes[run.id] = run
+
+    async def drop_staging(self, run_id: str) -> None:
+        """Forget."""
+        self.staging.discard(run_id)
+
+    async def staged(self) -> Sequence[str]:
+        """Whoever is there."""
+        return sorted(self.staging)
+
     def storage(self) -> dict[str, str]:
         """One container that nobody opens."""
         return {"raw": "memory://raw"}
@@ -320,6 +317,7 @@ class MemoryJobs:
 
     tokens: dict[str, int] = field(default_factory=dict)
     states: dict[int, JobRun] = field(default_factory=dict)
+    cancelled: list[int] = field(default_factory=list)
 
     async def start(self, job: str, *, token: str, parameters: Mapping[str, str]) -> int:  # noqa: ARG002 -- The token is enough here.
         """Number the token."""
@@ -328,3 +326,7 @@ class MemoryJobs:
     async def look(self, job_run: int) -> JobRun | None:
         """Look up."""
         return self.states.get(job_run)
+
+    async def cancel(self, job_run: int) -> None:
+        """Write it down."""
+        self.cancelled.append(job_run)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from azure.core import MatchConditions
 from azure.core.exceptions import (
     AzureError,
     HttpResponseError,
+    ResourceExistsError,
     ResourceModifiedError,
     ResourceNotFoundError,
 )
@@ -23,10 +24,10 @@ from azure.data.tables import TableTransactionError, UpdateMode
 
 from shared.domain.cloud_event import rfc3339
 from shared.domain.errors import Misconfigured, TryLater
-from shared.domain.run import Planned, Progress, Run, RunState
+from shared.domain.run import Planned, Progress, Run, RunKind, RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from azure.data.tables import TableEntity
     from azure.data.tables.aio import TableClient
@@ -52,13 +53,27 @@ class TableLedger:
                 entity = await self._table.get_entity(dataset, _PROGRESS)
             except ResourceNotFoundError:
                 return Progress(dataset=dataset)
-        planned = json.loads(entity["planned"])
         return Progress(
             dataset=dataset,
-            planned={partition: Planned(**place) for partition, place in planned.items()},
+            planned=_places_of(entity["planned"]),
             run_open=entity["run_open"],
+            run_succeeded=entity.get("run_succeeded", ""),
+            queued=tuple(json.loads(entity.get("queued", "[]"))),
             version=str(entity.metadata["etag"]),
         )
+
+    async def replace_progress(self, progress: Progress) -> bool:
+        """Replace the row (`If-Match`), or insert it."""
+        entity = _progress_entity(progress)
+        with _errors(f"noting the progress of {progress.dataset}"):
+            try:
+                if progress.version:
+                    await self._table.update_entity(entity, **_if_still(progress.version))
+                else:
+                    await self._table.create_entity(entity)
+            except (ResourceModifiedError, ResourceExistsError):
+                return False
+        return True
 
     async def open_run(self, run: Run, progress: Progress) -> bool:
         """Insert the run and replace the progress in one transaction."""
@@ -67,6 +82,10 @@ class TableLedger:
     async def close_run(self, run: Run, progress: Progress) -> bool:
         """Replace both rows in one transaction."""
         return await self._together(("update", _run_entity(run), _if_still(run.version)), progress)
+
+    async def reopen_run(self, run: Run, progress: Progress) -> bool:
+        """Replace both rows in one transaction."""
+        return await self.close_run(run, progress)
 
     async def update_run(self, run: Run) -> bool:
         """Replace the row (`If-Match`)."""
@@ -85,11 +104,15 @@ class TableLedger:
             except ResourceNotFoundError:
                 return None
 
-    async def runs(self, dataset: str) -> Sequence[Run]:
-        """Read all rows of the dataset, the newest first."""
+    async def runs(self, dataset: str, *, ended_since: datetime | None = None) -> Sequence[Run]:
+        """Read the rows of the table, filtered by the service, the newest first."""
         query = "PartitionKey eq @dataset and RowKey ge 'run-' and RowKey lt 'run.'"
+        parameters = {"dataset": dataset}
+        if ended_since is not None:  # Texts of one length sort as the moments do.
+            query += " and ended_at ge @since"
+            parameters["since"] = rfc3339(ended_since)
         with _errors(f"listing runs of {dataset}"):
-            entities = self._table.query_entities(query, parameters={"dataset": dataset})
+            entities = self._table.query_entities(query, parameters=parameters)
             runs = [_run_of(entity) async for entity in entities]
         return sorted(runs, key=lambda run: run.planned_at, reverse=True)
 
@@ -117,27 +140,36 @@ def _if_still(version: str) -> dict[str, Any]:
 
 
 def _progress_entity(progress: Progress) -> dict[str, Any]:
-    planned = {
-        partition: {"sequence": place.sequence, "blob": place.blob}
-        for partition, place in progress.planned.items()
-    }
     return {
         "PartitionKey": progress.dataset,
         "RowKey": _PROGRESS,
-        "planned": json.dumps(planned),
+        "planned": _places_text(progress.planned),
         "run_open": progress.run_open,
+        "run_succeeded": progress.run_succeeded,
+        "queued": json.dumps(progress.queued),
     }
+
+
+def _places_text(places: Mapping[str, Planned]) -> str:
+    return json.dumps({name: asdict(place) for name, place in places.items()})
+
+
+def _places_of(text: str) -> dict[str, Planned]:
+    return {name: Planned(**place) for name, place in json.loads(text).items()}
 
 
 def _run_entity(run: Run) -> dict[str, Any]:
     return {
         "PartitionKey": run.dataset,
         "RowKey": _RUN + run.id,
+        "kind": str(run.kind),
         "job": run.job,
         "state": str(run.state),
         "attempt": run.attempt,
+        "failures": run.failures,
         "blobs": run.blobs,
         "events": run.events,
+        "inputs": _places_text(run.inputs),
         "planned_at": rfc3339(run.planned_at),
         "due_at": rfc3339(run.due_at),
         "ended_at": rfc3339(run.ended_at) if run.ended_at else "",
@@ -154,6 +186,7 @@ def _run_of(entity: TableEntity) -> Run:
         Run(
             id=entity["RowKey"].removeprefix(_RUN),
             dataset=entity["PartitionKey"],
+            kind=RunKind(entity.get("kind", RunKind.CLEAN)),
             job=entity["job"],
             state=RunState(entity["state"]),
             blobs=entity["blobs"],
@@ -162,6 +195,8 @@ def _run_of(entity: TableEntity) -> Run:
             due_at=datetime.fromisoformat(entity["due_at"]),
         ),
         attempt=entity["attempt"],
+        failures=entity.get("failures", 0),
+        inputs=_places_of(entity.get("inputs", "{}")),
         job_run=int(entity["job_run"]) if entity["job_run"] else None,
         ended_at=datetime.fromisoformat(ended_at) if ended_at else None,
         message=entity["message"],

@@ -6,7 +6,6 @@ Protocol Binding 1.0.2, section 3.1.3.1).
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -24,6 +23,8 @@ NDJSON = "application/x-ndjson"
 #: A hub takes 1 MiB a message; this leaves room for the event's properties.
 BODY_BYTES_MAX = 1_000_000
 RECORDS_TYPE = "dev.millrace.records"
+#: Its records hold only what names them: they have disappeared from a source that is read whole.
+DELETIONS_TYPE = "dev.millrace.deletions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,16 +41,26 @@ class CloudEvent:
 
 
 def of_records(
-    body: bytes, *, source: str, records: int, group: int, now: datetime, expires: datetime
+    body: bytes,
+    *,
+    source: str,
+    records: int,
+    group: int,
+    now: datetime,
+    expires: datetime,
+    kind: str = RECORDS_TYPE,
 ) -> CloudEvent:
     """Wrap NDJSON `body`, which holds `records` records of one partition group."""
-    digest = hashlib.sha256(b"\0".join((source.encode(), str(group).encode(), body)))
+    from xxhash import xxh3_128  # noqa: PLC0415 -- Spark jobs import this module without it.
+
+    digest = xxh3_128(b"\0".join((kind.encode(), source.encode(), str(group).encode(), b"")))
+    digest.update(body)
     return CloudEvent(
         attributes={
             "specversion": "1.0",
-            "id": digest.hexdigest()[:32],
+            "id": digest.hexdigest(),
             "source": f"/sources/{source}",
-            "type": RECORDS_TYPE,
+            "type": kind,
             "time": rfc3339(now),
             "datacontenttype": NDJSON,
             "expirytime": rfc3339(expires),

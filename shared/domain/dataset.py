@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from fractions import Fraction
+from math import isfinite
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from shared.domain.fields import ColumnName, Name, Part, nearest
+from shared.domain.text_pattern import portable
+from shared.domain.watch import Period  # noqa: TC001 -- pydantic reads it at run time.
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Scalar = bool | int | float | str
 
-_NUMBERS = ("integer", "long", "double", "decimal")
-_ORDERED = (*_NUMBERS, "date", "timestamp")
-#: Java's and Rust's expressions mean the same within this: no look-around, no back-references.
-_ENGINE_DEPENDENT = re.compile(r"\(\?[^:]|\\[1-9kpPQEGZzAbB]|[*+?}]\+|&&")
+_TIMES = ("date", "timestamp")
+_ORDERED = ("integer", "long", "double", "decimal", *_TIMES)
+_DIGITS_MAX = 38  # The widest decimal of all engines.
+_BITS = {"integer": 32, "long": 64}
 
 ColumnType = Annotated[
     str,
@@ -53,31 +57,68 @@ class Column(Part):
         """The type without precision and scale."""
         return self.type.partition("(")[0]
 
+    @property
+    def digits(self) -> tuple[int, int]:
+        """Of a decimal: how many digits it has, and how many of them after the point."""
+        precision, scale = map(int, re.findall(r"\d+", self.type))
+        return precision, scale
+
     @model_validator(mode="after")
-    def _checks_fit_the_type(self) -> Self:
-        if self.kind == "decimal":
-            precision, scale = (int(part) for part in re.findall(r"\d+", self.type))
-            if precision > 38 or scale > precision:  # noqa: PLR2004 -- The widest decimal of all engines.
-                raise ValueError("a decimal has at most 38 digits, and no more after the point")
+    def _fits_the_type(self) -> Self:
+        if self.kind == "decimal" and not _DIGITS_MAX >= self.digits[0] >= self.digits[1]:
+            raise ValueError("a decimal has at most 38 digits, and no more after the point")
+        if self.path is not None and "" in self.path.split("."):
+            raise ValueError(f"path {self.path!r} has an empty step")
+        if self.format != "iso8601" and self.kind not in _TIMES:
+            raise ValueError(f"format is for dates and timestamps, not for a {self.kind}")
         if (self.min is not None or self.max is not None) and self.kind not in _ORDERED:
             raise ValueError(f"min and max are for numbers and times, not for a {self.kind}")
-        if self.matches is not None:
-            self._check_expression(self.matches)
+        if self.one_of and self.kind == "json":
+            raise ValueError("oneOf is not for json: two of the same need not look the same")
         for value in filter(
             lambda value: value is not None, (self.default, self.min, self.max, *self.one_of)
         ):
             self._check_value(value)
         return self
 
-    def _check_expression(self, expression: str) -> None:
+    @model_validator(mode="after")
+    def _matches_on_every_engine(self) -> Self:
+        if self.matches is None:
+            return self
         if self.kind != "string":
             raise ValueError(f"matches is for a string, not for a {self.kind}")
         try:
-            re.compile(expression)
-        except re.error as error:
-            raise ValueError(f"matches is no regular expression: {error}") from error
-        if found := _ENGINE_DEPENDENT.search(expression):
-            raise ValueError(f"matches uses {found[0]!r}, which not every engine understands")
+            portable(self.matches)
+        except ValueError as error:
+            raise ValueError(f"matches {error}") from error
+        return self
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        low, high, default = (
+            None if value is None else self._comparable(value)
+            for value in (self.min, self.max, self.default)
+        )
+        if low is not None and high is not None and low > high:
+            raise ValueError("min is greater than max: no value is good")
+        if default is None:
+            return self
+        if (
+            (low is not None and default < low)
+            or (high is not None and default > high)
+            or (self.one_of and default not in map(self._comparable, self.one_of))
+            or (self.matches and not re.fullmatch(self.matches, str(default), re.ASCII))
+        ):
+            raise ValueError(f"default {self.default!r} is not good by the column's own checks")
+        return self
+
+    def _comparable(self, value: Scalar) -> Any:  # noqa: ANN401 -- What the type makes of it.
+        """The value as something that Python compares as the engines do."""
+        if self.kind == "date":
+            return date.fromisoformat(str(value))
+        if self.kind == "timestamp":
+            return datetime.fromisoformat(str(value))
+        return value
 
     def _check_value(self, value: Scalar | None) -> None:
         fits = {
@@ -86,11 +127,22 @@ class Column(Part):
             "timestamp": isinstance(value, str) and _is_time(value),
             "string": isinstance(value, str),
             "json": isinstance(value, str),
-            "integer": isinstance(value, int) and not isinstance(value, bool),
-            "long": isinstance(value, int) and not isinstance(value, bool),
-        }.get(self.kind, isinstance(value, int | float) and not isinstance(value, bool))
+        }.get(self.kind, self._is_number(value))
         if not fits:
             raise ValueError(f"{value!r} is no {self.type}; times are ISO 8601 with a zone")
+
+    def _is_number(self, value: Scalar | None) -> bool:
+        """Whether the value is one of the type's numbers, without rounding."""
+        if isinstance(value, bool | str | None) or not isfinite(value):
+            return False
+        if self.kind in _BITS:
+            bits = _BITS[self.kind]
+            return isinstance(value, int) and -(2 ** (bits - 1)) <= value < 2 ** (bits - 1)
+        if self.kind == "decimal":
+            precision, scale = self.digits
+            units = Fraction(str(value)) * 10**scale
+            return units.denominator == 1 and bool(abs(units) < 10**precision)
+        return True
 
 
 def _is_date(text: str) -> bool:
@@ -134,6 +186,15 @@ class Dataset(Part):
     )
     keep_rest: bool = Field(
         default=False, description="Keep the fields that no column names, as JSON in `_rest`."
+    )
+    freshness: Period | None = Field(
+        default=None,
+        description="How far the table may be behind its source; `alerts.freshness` by default.",
+    )
+    run_every: Period | None = Field(
+        default=None,
+        description="At most one run in this time, over all that came meanwhile: rows come later, "
+        "and cost less. By default the next run begins when the one before it has ended.",
     )
     columns: dict[ColumnName, Column] = Field(min_length=1)
     job: Name = Field(default="transform", description="The Databricks job that writes the table.")

@@ -18,8 +18,9 @@ from pydantic.alias_generators import to_camel
 
 from shared.domain.dataset import Curated, Dataset
 from shared.domain.errors import Misconfigured
-from shared.domain.fields import SETTING, Duration, Name, Part, nearest
+from shared.domain.fields import SETTING, Name, Part, nearest
 from shared.domain.source import Source
+from shared.domain.watch import RECORD_BYTES, RECORDS_PER_DAY, Alerts, Period
 
 if TYPE_CHECKING:
     import re
@@ -39,7 +40,7 @@ class EventHub(Part):
 
     material: Name
     partitions: int = Field(default=4, ge=1, le=32, description="Fixed once the hub exists.")
-    expires_after: Duration = Field(
+    expires_after: Period = Field(
         default=timedelta(days=1), description="How long an event keeps: ISO 8601 or `3hrs`."
     )
 
@@ -48,6 +49,12 @@ class EventHub(Part):
         ge=1,
         le=1_000_000,
         description="Records are packed into events of this size; the service bills by 64 KB.",
+    )
+    expected_records_per_day: int = Field(
+        default=RECORDS_PER_DAY, ge=1, description="What the plan's cost is reckoned with."
+    )
+    record_bytes: int = Field(
+        default=RECORD_BYTES, ge=1, description="Size of one record, for the plan's cost."
     )
 
     @model_validator(mode="after")
@@ -104,6 +111,7 @@ class Document(Part):
     datasets: tuple[Dataset, ...] = ()
     curated: tuple[Curated, ...] = ()
     databricks: Databricks = Databricks()
+    alerts: Alerts = Alerts()
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:
@@ -115,6 +123,10 @@ class Document(Part):
     def source(self, name: str) -> Source:
         """Raise `Misconfigured` for a name the document does not hold."""
         return _named(self.sources, name, what="source")
+
+    def is_full(self, source: Source) -> bool:
+        """Whether what disappears from the source is to be deleted from a table."""
+        return any(dataset.ingestion == "full" for dataset in self.fed_by(source.publishes))
 
     def dataset(self, name: str) -> Dataset:
         """Raise `Misconfigured` for a name the document does not hold."""
@@ -214,6 +226,7 @@ def _loose_ends(document: Document) -> Iterator[str]:
                 f"{nearest(dataset.consumes, materials)}"
             )
     yield from _loose_tables(document)
+    yield from _unread_deletions(document)
     for what, names in (
         ("source", [source.name for source in document.sources]),
         ("hub", materials),
@@ -239,25 +252,57 @@ def _loose_tables(document: Document) -> Iterator[str]:
         known.append(curated.name)
 
 
+def _unread_deletions(document: Document) -> Iterator[str]:
+    """A full dataset needs one source that is read whole, and whose key is the table's."""
+    for dataset in document.datasets:
+        if dataset.ingestion != "full":
+            continue
+        sources = [each for each in document.sources if each.publishes == dataset.consumes]
+        paths = [dataset.columns[name].path or name for name in dataset.primary_key]
+        if len(sources) > 1:
+            names = " and ".join(repr(source.name) for source in sources)
+            yield f"full dataset {dataset.name!r} is fed by {names}: none of them has all rows"
+        for source in sources:
+            if sorted(source.keys) != sorted(paths):
+                yield (
+                    f"full dataset {dataset.name!r} is keyed by {', '.join(paths)}, but source "
+                    f"{source.name!r} by {', '.join(source.keys)}: a deletion names a record by "
+                    "the source's key, so both must be the same"
+                )
+            if source.cursor and source.cursor.parameter:
+                yield (
+                    f"source {source.name!r} asks only for what is new, so nobody can tell what is "
+                    f"gone: full dataset {dataset.name!r} needs a source without cursor.parameter"
+                )
+
+
 def _explain(detail: ErrorDetails) -> str:
     """One problem as one line: path, what is wrong, what was probably meant."""
-    location = ".".join(str(step) for step in detail["loc"] if step != "none")
+    path, node = _place(detail["loc"])
+    location = ".".join(path)
     if detail["type"] == "extra_forbidden":
-        key = str(detail["loc"][-1])
-        return f"{location}: unknown key{nearest(key, _known_keys(detail['loc'][:-1]))}"
+        return f"{location}: unknown key{nearest(path[-1], node.get('properties', {}))}"
     message = detail["msg"].removeprefix("Value error, ")
     return f"{location or 'document'}: {message[0].lower()}{message[1:]}"
 
 
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    """The keys the schema knows at a place of the document."""
+def _place(location: tuple[int | str, ...]) -> tuple[list[str], dict[str, Any]]:
+    """The path of an error as people write it, and the schema of what holds it."""
     schema = Document.model_json_schema(by_alias=True)
-    node: dict[str, Any] = schema
+    path: list[str] = []
+    node = holder = schema
     for step in location:
-        node = node.get("items", {}) if isinstance(step, int) else _property(node, step)
+        kinds = node.get("discriminator", {}).get("mapping", {})
+        if step in kinds:  # Which kind of paging or auth it is: no step in the text.
+            node = {"$ref": kinds[step]}
+        else:
+            path.append(str(step))
+            holder = node
+            node = node.get("items", {}) if isinstance(step, int) else _property(node, step)
+        node = next((each for each in node.get("anyOf", ()) if "$ref" in each), node)
         if "$ref" in node:
             node = schema["$defs"][node["$ref"].rpartition("/")[2]]
-    return list(node.get("properties", {}))
+    return path, holder
 
 
 def _property(node: dict[str, Any], key: str) -> dict[str, Any]:

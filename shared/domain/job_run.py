@@ -13,11 +13,13 @@ class JobOutcome(StrEnum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    CANCELLED = "cancelled"  # By a person, at the service or through us.
+    SKIPPED = "skipped"  # Never begun: the queue is full or the job is paused.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRun:
-    """One attempt; `message` says why it failed."""
+    """One attempt; `message` says why it did not succeed."""
 
     outcome: JobOutcome
     message: str = ""

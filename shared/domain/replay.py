@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from shared.domain import cloud_event
 from shared.domain.cloud_event import CloudEvent, rfc3339
 from shared.domain.errors import BadRecord, Misconfigured
+from shared.domain.json_page import records_of
 from shared.domain.quarantine import Refused
-from shared.domain.record import records_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -58,7 +58,7 @@ def _event_of_record(entry: Quarantined, body: bytes, document: Document) -> Clo
     """
     source, group = entry.attributes["source"], entry.partition
     if group is None:
-        record = _one_record(body, key=document.source(source.removeprefix("/sources/")).key)
+        record = _one_record(body, key=document.source(source.removeprefix("/sources/")).keys)
         group = record.group(document.hub(entry.material).partitions)
     else:
         record = _one_record(body, key="")
@@ -73,7 +73,7 @@ def _event_of_record(entry: Quarantined, body: bytes, document: Document) -> Clo
     return CloudEvent(attributes={**made.attributes, "source": source}, body=made.body)
 
 
-def _one_record(body: bytes, *, key: str) -> Record:
+def _one_record(body: bytes, *, key: str | tuple[str, ...]) -> Record:
     """The record that a body holds, on one line; raise `BadRecord` when it is not one object."""
     reason = "not-json"
     try:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shared.domain.dataset import Curated
+from shared.domain.manifest import inputs_of
 from shared.domain.raw_blob import START, Partition
+from shared.domain.run import RunKind, RunState, has_runs
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from shared.domain.dataset import Dataset
     from shared.domain.document import Document, EventHub
+    from shared.domain.run import Progress
     from shared.domain.source import Source
     from shared.ports import Attempts, CursorStore, Hub, Ledger, Quarantine, RawStore
 
@@ -59,7 +63,10 @@ class HubStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetStatus:
-    """raw → run → table."""
+    """raw → run → table, and for a curated one table → run → table.
+
+    `failed` counts runs whose rows are missing from the table: maintenance is none of them.
+    """
 
     name: str
     table: str
@@ -67,7 +74,9 @@ class DatasetStatus:
     succeeded: int
     failed: int
     open: str
+    queued: int
     waiting: bool
+    curated: bool
     message: str
     records_quarantined: int
 
@@ -92,7 +101,10 @@ class PipelineStatus:
                 because = f" ({dataset.message})" if dataset.message else ""
                 waits.append(f"dataset {dataset.name}: {dataset.open}{because}")
             elif dataset.waiting:
-                waits.append(f"dataset {dataset.name}: landed blobs without a run")
+                what = "inputs that changed" if dataset.curated else "landed blobs"
+                waits.append(f"dataset {dataset.name}: {what} without a run")
+            elif dataset.queued:
+                waits.append(f"dataset {dataset.name}: {dataset.queued} runs in its queue")
             if dataset.failed:
                 waits.append(f"dataset {dataset.name}: {dataset.failed} failed runs")
         return waits
@@ -125,7 +137,11 @@ async def read_status(
         await _hub(each, hub=hub, raw=raw, attempts=attempts, quarantine=quarantine)
         for each in document.eventhubs
     ]
-    datasets = [await _dataset(each, raw=raw, ledger=ledger) for each in document.datasets]
+    datasets = [
+        await _table(each, document, raw=raw, ledger=ledger)
+        for each in document.tables
+        if has_runs(each)
+    ]
     return PipelineStatus(sources=tuple(sources), hubs=tuple(hubs), datasets=tuple(datasets))
 
 
@@ -169,25 +185,57 @@ async def _hub(
     )
 
 
-async def _dataset(dataset: Dataset, *, raw: RawStore, ledger: Ledger) -> DatasetStatus:
-    landed = {
-        place.label: tip.sequence for place, tip in (await raw.tips(dataset.consumes)).items()
-    }
-    progress = await ledger.progress(dataset.name)
-    runs = await ledger.runs(dataset.name)
-    succeeded = [run for run in runs if run.state == "succeeded"]
+async def _table(
+    table: Dataset | Curated, document: Document, *, raw: RawStore, ledger: Ledger
+) -> DatasetStatus:
+    landed: dict[str, int] = {}  # Read before the progress, which only moves on.
+    if not isinstance(table, Curated):
+        tips = await raw.tips(table.consumes)
+        landed = {place.label: tip.sequence for place, tip in tips.items()}
+    progress = await ledger.progress(table.name)
+    runs = await ledger.runs(table.name)
+    succeeded = [run for run in runs if run.state is RunState.SUCCEEDED]
     openly = next((run for run in runs if run.id == progress.run_open), None)
     return DatasetStatus(
-        name=dataset.name,
-        table=dataset.table,
+        name=table.name,
+        table=table.table,
         runs=len(runs),
         succeeded=len(succeeded),
-        failed=sum(run.state == "failed" for run in runs),
-        open=f"run {openly.id} {openly.state}, attempt {openly.attempt}" if openly else "",
-        waiting=any(
-            partition not in progress.planned or progress.planned[partition].sequence < sequence
-            for partition, sequence in landed.items()
+        failed=sum(
+            run.state is RunState.FAILED and run.kind is not RunKind.MAINTENANCE for run in runs
         ),
+        open=f"run {openly.id} {openly.state}, attempt {openly.attempt}" if openly else "",
+        queued=len(progress.queued),
+        waiting=(
+            await _inputs_changed(table, document, progress=progress, ledger=ledger)
+            if isinstance(table, Curated)
+            else any(
+                partition not in progress.planned or progress.planned[partition].sequence < sequence
+                for partition, sequence in landed.items()
+            )
+        ),
+        curated=isinstance(table, Curated),
         message=openly.message if openly else "",
         records_quarantined=sum(run.counts.get("quarantined", 0) for run in succeeded),
     )
+
+
+async def _inputs_changed(
+    curated: Curated, document: Document, *, progress: Progress, ledger: Ledger
+) -> bool:
+    """Whether every input has rows, and one of them others than the last run was planned over."""
+    newest = {
+        table.name: (await ledger.progress(table.name)).run_succeeded
+        for table in inputs_of(curated, document)
+    }
+    if not all(newest.values()):
+        return False
+    for name, run_id in newest.items():
+        known = progress.planned.get(name)
+        if known is None:
+            return True
+        if known.blob != run_id:
+            run = await ledger.run(name, run_id)
+            if run is not None and run.counts.get("tableVersion", 0) != known.sequence:
+                return True
+    return False

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shared.domain.errors import Misconfigured, TryLater
-from shared.domain.run import manifest_of, plan_replay
+from shared.domain.manifest import manifest_of
+from shared.domain.run import plan_replay
 
 if TYPE_CHECKING:
     from datetime import datetime

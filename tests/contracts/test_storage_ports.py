@@ -16,14 +16,16 @@ from azure.storage.blob.aio import BlobServiceClient
 from shared.adapters import memory
 from shared.adapters.blob_storage import (
     CONTAINERS,
-    BlobCursorStore,
     BlobQuarantine,
     BlobRunFiles,
 )
+from shared.adapters.cursor_blobs import BlobCursorStore
+from shared.adapters.memory_source import MemoryCursorStore
 from shared.adapters.raw_avro import encode
 from shared.adapters.raw_blobs import BlobAttempts, BlobRawStore
 from shared.adapters.table_storage import TABLE, TableLedger
-from shared.domain.cursor import Cursor
+from shared.domain.cursor import Cursor, Known
+from shared.domain.page import Request, Validators
 from shared.domain.quarantine import Quarantined
 from shared.domain.raw_blob import SCHEMA, START, Partition
 from shared.domain.run import Planned, Progress, Run, plan
@@ -100,7 +102,7 @@ async def _opened(
         yield Store(
             raw=blobs_in_memory,
             attempts=memory.MemoryAttempts(tries=tries_in_memory),
-            cursors=memory.MemoryCursorStore(),
+            cursors=MemoryCursorStore(),
             quarantine=memory.MemoryQuarantine(),
             ledger=memory.MemoryLedger(),
             files=memory.MemoryRunFiles(),
@@ -252,21 +254,40 @@ async def test_landed_blobs_are_listed_from_what_is_planned(store: Store, materi
 
 async def test_cursor_is_replaced_only_if_unchanged(store: Store, material: str) -> None:
     """Two polls at once must not take back what the other noted."""
+    known = Known(validators=Validators(etag="e"), records=2, following=Request(page=2))
     absent = await store.cursors.read(material)
-    created = await store.cursors.replace(material, Cursor(etag="1"), unchanged=None)
-    twice = await store.cursors.replace(material, Cursor(etag="2"), unchanged=None)
+    created = await store.cursors.replace(material, Cursor(digest="1"), unchanged=None)
+    twice = await store.cursors.replace(material, Cursor(digest="2"), unchanged=None)
     kept = await store.cursors.read(material)
     assert kept is not None
-    moved = await store.cursors.replace(
-        material, Cursor(etag="3", seen=frozenset({b"12345678"})), unchanged=kept.version
-    )
-    late = await store.cursors.replace(material, Cursor(etag="4"), unchanged=kept.version)
+    third = Cursor(value=3, answers={"a": known}).claimed(NOON, goes_on=True)
+    moved = await store.cursors.replace(material, third, unchanged=kept.version)
+    late = await store.cursors.replace(material, Cursor(digest="4"), unchanged=kept.version)
     last = await store.cursors.read(material)
 
     assert absent is None
-    assert (created, twice, moved, late) == (True, False, True, False)
+    assert (created, twice, late) == (kept.version, "", "")
     assert last is not None
-    assert last.value == Cursor(etag="3", seen=frozenset({b"12345678"}))
+    assert (last.value, last.version) == (third, moved)
+
+
+async def test_journal_grows_only_where_its_writer_thinks_that_it_ends(
+    store: Store, material: str
+) -> None:
+    """A poll that another has overtaken must find out before it sends more."""
+    first = await store.cursors.append(material, 1, b"one", position=0)
+    again = await store.cursors.append(material, 1, b"one", position=0)
+    second = await store.cursors.append(material, 1, b"two", position=3)
+    late = await store.cursors.append(material, 1, b"too", position=3)
+    nowhere = await store.cursors.append(material, 2, b"far", position=3)
+    pieces = [piece async for piece in store.cursors.journal(material, 1)]
+    await store.cursors.drop_journal(material, 1)
+    await store.cursors.drop_journal(material, 1)
+    dropped = [piece async for piece in store.cursors.journal(material, 1)]
+
+    assert (first, again, second, late, nowhere) == (True, False, True, False, False)
+    assert b"".join(pieces) == b"onetwo"
+    assert b"".join(dropped) == b""
 
 
 async def test_quarantine_keeps_the_first_entry_of_an_origin(store: Store, material: str) -> None:

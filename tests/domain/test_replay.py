@@ -9,8 +9,8 @@ import pytest
 
 from shared.domain.cloud_event import BODY_BYTES_MAX, rfc3339
 from shared.domain.errors import BadRecord
+from shared.domain.json_page import records_of
 from shared.domain.quarantine import Quarantined, Refused, Repair, refusal
-from shared.domain.record import records_of
 from shared.domain.replay import replayed_event
 from tests.builders import LIFE, NOON, document, event
 

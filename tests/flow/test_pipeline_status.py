@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 from shared.adapters.memory import (
     MemoryAttempts,
     MemoryClock,
-    MemoryCursorStore,
     MemoryHub,
     MemoryLedger,
     MemoryQuarantine,
     MemoryRawStore,
 )
+from shared.adapters.memory_source import MemoryCursorStore
 from shared.domain.errors import TryLater
+from shared.domain.job_run import JobOutcome
 from shared.flow.hub_to_raw import land_batch
 from shared.flow.pipeline_status import PartitionWaiting, PipelineStatus, read_status
-from tests.builders import NOON, PARTITION, batch, document
+from tests.builders import NOON, PARTITION, batch, blob, document
+from tests.memory_runs import World as RunsWorld
 
 if TYPE_CHECKING:
     from shared.domain.raw_blob import RawBlob, RawHead
@@ -104,3 +106,32 @@ async def test_partition_that_is_caught_up_waits_for_nothing() -> None:
 
     assert status.hubs[0].waiting == ()
     assert not any("hub quakes" in line for line in status.pending())
+
+
+async def test_curated_table_is_pending_until_its_inputs_are_covered() -> None:
+    """Whoever waits for everything waits for what is made of it too."""
+    curated = {
+        "name": "daily",
+        "reads": ["quakes"],
+        "columns": {"id": "string"},
+    }
+    runs = RunsWorld(document(curated=[curated]))
+    await runs.land(0, 0)
+    await runs.raw.remember(PARTITION, blob(0, 0).head(digest="d").tip)
+    waits = []
+    for _ in range(3):
+        await runs.tick()
+        runs.end_jobs(JobOutcome.SUCCEEDED)
+        status = await read_status(
+            runs.document,
+            hub=MemoryHub(),
+            cursors=MemoryCursorStore(),
+            raw=runs.raw,
+            attempts=MemoryAttempts(),
+            quarantine=MemoryQuarantine(),
+            ledger=runs.ledger,
+        )
+        waits.append([line.split(":")[0] for line in status.pending()])
+    await runs.tick()
+
+    assert waits == [["dataset quakes"], ["dataset daily"], []]

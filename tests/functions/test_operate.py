@@ -15,6 +15,7 @@ from shared.domain.errors import Misconfigured, TryLater
 from shared.domain.quarantine import Quarantined, Selection, State
 from shared.flow.replay_quarantine import QuarantineDiscarded, QuarantineReplayed
 from tests.builders import LIFE, NOON, document, event
+from tests.http_answers import content, problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -75,21 +76,6 @@ class World:
             request, document=document(), quarantine=self.quarantine, hub=self.hub,
             clock=MemoryClock(), emit=self.emitted.append,
         )  # fmt: skip
-
-
-def content(response: func.HttpResponse) -> dict[str, Any]:
-    """What a response says."""
-    found: dict[str, Any] = json.loads(response.get_body())
-    return found
-
-
-def problem(response: func.HttpResponse) -> tuple[int, str]:
-    """Status and detail of a problem."""
-    found = content(response)
-    assert response.mimetype == "application/problem+json"
-    assert found["status"] == response.status_code
-    assert found.keys() >= {"type", "title"}
-    return response.status_code, found["detail"]
 
 
 async def test_list_shows_what_is_open_and_counts_reasons() -> None:

@@ -41,9 +41,15 @@ def test_every_arrow_has_its_function(registered: Mapping[str, list[dict[str, An
 
     assert triggers == {
         "poll_usgs_earthquakes": "timerTrigger",
+        "poll_now": "httpTrigger",
         "land_earthquakes": "eventHubTrigger",
         "launch_runs": "blobTrigger",
         "track_runs": "timerTrigger",
+        "maintain_tables": "timerTrigger",
+        "list_runs": "httpTrigger",
+        "show_run": "httpTrigger",
+        "retry_run": "httpTrigger",
+        "cancel_run": "httpTrigger",
         "list_quarantine": "httpTrigger",
         "show_quarantined": "httpTrigger",
         "change_quarantined": "httpTrigger",
@@ -68,7 +74,15 @@ def test_whoever_operates_over_http_needs_a_key(
     triggers = [bindings[0] for bindings in registered.values() if "route" in bindings[0]]
 
     assert {each["authLevel"] for each in triggers} == {AuthLevel.FUNCTION}
-    assert {each["route"] for each in triggers} == {"quarantine", "quarantine/{*name}"}
+    assert {each["route"] for each in triggers} == {
+        "sources/{name}/poll",
+        "quarantine",
+        "quarantine/{*name}",
+        "runs",
+        "runs/{run}",
+        "runs/{run}/retry",
+        "runs/{run}/cancel",
+    }
 
 
 def test_importing_the_app_needs_no_settings_and_no_network() -> None:

@@ -372,3 +372,48 @@ def test_unreadable_request_is_refused_with_a_reason(
 
     assert (answer.status_code, answer.json()["error_code"]) == (400, code)
     assert reason in answer.json()["message"]
+
+
+def test_run_whose_fate_is_decided_takes_no_place(
+    shared: Emulator, client: WorkspaceClient
+) -> None:
+    """Every state of the service can be had without waiting for it, and beside real runs."""
+    for state in ("BLOCKED", "RUNNING", "PENDING"):
+        fate = {"life_cycle_state": state}
+        shared.ask("POST", "/emulator/next-run", json=fate).raise_for_status()
+    blocked, running, pending = (shared.start("succeed") for _ in range(3))
+    real = finish(client, shared.start("succeed"))
+    states = [client.jobs.get_run(run).status for run in (blocked, running, pending)]
+
+    for run in (blocked, running, pending):
+        client.jobs.cancel_run(run)
+
+    assert result_of(real) == ("TERMINATED", "SUCCESS", "SUCCESS")
+    assert [status and status.state and status.state.value for status in states] == [
+        "BLOCKED",
+        "RUNNING",
+        "PENDING",
+    ]
+    assert {result_of(client.jobs.get_run(run)) for run in (blocked, running, pending)} == {
+        ("TERMINATED", "CANCELED", "USER_CANCELED")
+    }
+
+
+@pytest.mark.parametrize(
+    ("fate", "reason"),
+    [
+        ({"life_cycle_state": "ASLEEP"}, "'ASLEEP' is not a valid LifeCycle"),
+        ({"result_state": "FINE"}, "'FINE' is not a valid Result"),
+        ({"life_cycle_state": "TERMINATED"}, "has a result_state"),
+        ({"life_cycle_state": "RUNNING", "result_state": "SUCCESS"}, "has a result_state"),
+        ({"lifecycle": "RUNNING"}, "the field lifecycle here"),
+    ],
+)
+def test_fate_that_no_run_can_have_is_refused(
+    shared: Emulator, fate: dict[str, str], reason: str
+) -> None:
+    """A test that misspells a state must not go on with an ordinary run."""
+    answer = shared.ask("POST", "/emulator/next-run", json=fate)
+
+    assert answer.status_code in {400, 501}
+    assert reason in answer.json()["message"]

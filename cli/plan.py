@@ -1,0 +1,128 @@
+"""`millrace plan`: what would exist for a document, and what a month of it would cost."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cli import cost
+from cli.pipeline import JsonOption
+from cli.synapse_sql import database_name
+from shared.domain import document as documents
+
+if TYPE_CHECKING:
+    from shared.domain.document import Document
+
+ROOT = Path(__file__).parents[1]
+RUNBOOKS = ROOT / "docs" / "runbooks"
+SHARED = (
+    ("resource group", "rg-{prefix}"),
+    ("identity of the function app", "id-…"),
+    ("function app", "func-…, Flex Consumption"),
+    ("Event Hubs namespace", "evhns-…"),
+    ("lake", "lake…: raw, clean, curated, quarantine, state"),
+    ("storage of the functions host", "host…"),
+    ("key vault", "kv-…"),
+    ("Databricks workspace", "dbw-…"),
+    ("Synapse workspace, serverless", "syn…"),
+    ("logs and insights", "log-…, appi-…"),
+    ("Event Grid topic of the lake", "evgt-…"),
+    ("workbook, budget, action group", "{prefix}"),
+)
+
+
+def plan(
+    pipeline: Annotated[Path, typer.Argument(help="The document.")] = Path("pipeline.json"),
+    *,
+    environment: Annotated[
+        str | None, typer.Option(help="Whose copy; the document's own environment by default.")
+    ] = None,
+    size: Annotated[cost.Size, typer.Option(help="Size of the environment.")] = cost.Size.DEV,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what would exist for a pipeline.json, and an estimate of its monthly cost."""
+    document = documents.load(pipeline)
+    parts = resources(document, environment or document.environment)
+    lines = cost.estimate(document, size=size)
+    savings = without(document, size=size)
+    if as_json:
+        content = {
+            "resources": [{"kind": kind, "name": name} for kind, name in parts],
+            "cost": [asdict(line) | {"monthly": round(line.monthly, 2)} for line in lines],
+            "monthly": round(cost.total(lines), 2),
+            "without": {what: round(price, 2) for what, price in savings.items()},
+        }
+        typer.echo(json.dumps(content, indent=2))
+        return
+    console = Console()
+    console.print(_resources_table(parts))
+    console.print(_cost_table(lines))
+    prices = cost.Prices()
+    typer.echo(f"prices: {prices.region}, {prices.currency}, {prices.date}. {prices.note}")
+    for what, price in savings.items():
+        typer.echo(f"without {what} it would be {price:,.0f} {prices.currency} a month")
+
+
+def resources(document: Document, environment: str) -> list[tuple[str, str]]:
+    """Kind and name of everything; `…` stands for the token that Azure derives."""
+    prefix = f"{document.name}-{environment}"
+    parts = [(kind, name.format(prefix=prefix)) for kind, name in SHARED]
+    parts += [
+        (
+            "hub",
+            f"{hub.material}: {hub.partitions} partitions, groups {', '.join(hub.consumer_groups)}",
+        )
+        for hub in document.eventhubs
+    ]
+    parts += [
+        ("source", f"{source.name}: {source.schedule} → {source.publishes}")
+        for source in document.sources
+    ]
+    parts += [("job", f"{prefix}-{job.name}, {job.cluster}") for job in document.databricks.jobs]
+    parts += [("SQL database", database_name(document, environment))]
+    for dataset in document.datasets:
+        parts.append(("table", f"clean/{dataset.name}, view {dataset.table}"))
+        if dataset.history:
+            parts.append(("table", f"clean/{dataset.name}_history, view {dataset.table}_history"))
+    parts += [
+        ("table", f"curated/{curated.name}, view {curated.table}")
+        if curated.kind == "table"
+        else ("view", curated.table)
+        for curated in document.curated
+    ]
+    names = sorted(page.stem for page in RUNBOOKS.glob("*.md") if page.stem != "README")
+    return [*parts, *(("alert", name) for name in names)]
+
+
+def without(document: Document, *, size: cost.Size) -> dict[str, float]:
+    """What a month would cost without what Millrace does to save."""
+    return {
+        "packing records into events": cost.total(cost.estimate(document, size=size, packed=False)),
+        "one run for many blobs": cost.total(cost.estimate(document, size=size, coalesced=False)),
+    }
+
+
+def _resources_table(parts: list[tuple[str, str]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("what would exist")
+    table.add_column("name")
+    for kind, name in parts:
+        table.add_row(kind, name)
+    return table
+
+
+def _cost_table(lines: list[cost.CostLine]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", show_footer=True)
+    table.add_column("part", footer="a month")
+    table.add_column("of what")
+    table.add_column("units", justify="right")
+    table.add_column("cost", justify="right", footer=f"{cost.total(lines):,.2f}")
+    for line in lines:
+        table.add_row(line.part, line.what, f"{line.units:,.2f}", f"{line.monthly:,.2f}")
+    return table
