@@ -37,6 +37,8 @@ lint: ready ## Check style, types and the layers' imports.
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/sqlfluff lint synapse
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/zizmor --offline --quiet .github/workflows
 
 ci: lint demo test ## Do what CI does: lint, demo, test.
 

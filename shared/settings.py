@@ -23,6 +23,7 @@ class Settings:
     """Values of the settings; an empty text means not set."""
 
     pipeline_file: Path
+    pipeline_environment: str
     event_hubs: str = field(repr=False)
     event_hubs_namespace: str
     lake: str = field(repr=False)
@@ -40,6 +41,7 @@ class Settings:
         value = environment.get
         return Settings(
             pipeline_file=pipeline_file(environment),
+            pipeline_environment=value("PIPELINE_ENVIRONMENT", ""),
             event_hubs=value("EVENT_HUBS", ""),
             event_hubs_namespace=value("EVENT_HUBS__fullyQualifiedNamespace", ""),
             lake=value("LAKE", ""),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         RawStore,
         RunFiles,
         SourceReader,
+        Traces,
     )
 
 
@@ -52,6 +53,7 @@ class App:
     files: RunFiles
     jobs: Jobs
     clock: Clock
+    traces: Traces
     telemetry: ModuleType = telemetry
 
 
@@ -109,10 +111,12 @@ async def connected(settings: Settings, document: Document) -> AsyncIterator[App
         stack.push_async_callback(hub.close)
         yield App(
             document=document,
-            source=http_source.HttpSource(web, settings.everything, clock),
-            hub=hub,
+            source=http_source.HttpSource(
+                web, settings.everything, clock, answered=telemetry.answered
+            ),
+            hub=telemetry.TracedHub(hub),
             cursors=cursor_blobs.BlobCursorStore(blobs),
-            raw=raw_blobs.BlobRawStore(blobs),
+            raw=raw_blobs.BlobRawStore(blobs, telemetry.traceparent),
             raw_files=raw_blobs.BlobRawFiles(blobs),
             attempts=raw_blobs.BlobAttempts(blobs),
             quarantine=blob_storage.BlobQuarantine(blobs),
@@ -120,10 +124,11 @@ async def connected(settings: Settings, document: Document) -> AsyncIterator[App
             files=blob_storage.BlobRunFiles(blobs),
             jobs=databricks_jobs.DatabricksJobs(
                 workspace,
-                prefix=f"{document.name}-{document.environment}",
+                prefix=f"{document.name}-{settings.pipeline_environment or document.environment}",
                 token=connections.workspace_token(settings, identity),
             ),
             clock=clock,
+            traces=telemetry.RunTraces(),
         )
 
 

@@ -47,5 +47,5 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's shell must not change results."""
     for name in os.environ:
-        if name.startswith(("LAKE", "LEDGER", "EVENT_HUBS", "DATABRICKS_", "PIPELINE_FILE")):
+        if name.startswith(("LAKE", "LEDGER", "EVENT_HUBS", "DATABRICKS_", "PIPELINE_")):
             monkeypatch.delenv(name)

@@ -24,6 +24,9 @@ _ORDERED = ("integer", "long", "double", "decimal", *_TIMES)
 _DIGITS_MAX = 38  # The widest decimal of all engines.
 _BITS = {"integer": 32, "long": 64}
 
+#: What a table of versions has beside the dataset's own columns.
+HISTORY_COLUMNS = ("validFrom", "validTo", "isCurrent")
+
 ColumnType = Annotated[
     str,
     StringConstraints(
@@ -214,6 +217,14 @@ class Dataset(Part):
         _name_columns(
             (*self.primary_key, self.incremental_field, self.partition_field), self.columns
         )
+        return self
+
+    @model_validator(mode="after")
+    def _history_has_columns_of_its_own(self) -> Self:
+        taken = {name.lower() for name in HISTORY_COLUMNS}
+        for column in self.columns if self.history else ():
+            if column.lower() in taken:
+                raise ValueError(f"column {column!r} is one that history adds: call it differently")
         return self
 
     @model_validator(mode="after")

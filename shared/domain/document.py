@@ -230,10 +230,15 @@ def _loose_ends(document: Document) -> Iterator[str]:
     for what, names in (
         ("source", [source.name for source in document.sources]),
         ("hub", materials),
-        ("table", [part.name for part in document.tables]),
+        ("table", [*(part.name for part in document.tables), *_histories(document)]),
     ):
         for name in sorted({name for name in names if names.count(name) > 1}):
             yield f"two {what}s are called {name!r}"
+
+
+def _histories(document: Document) -> list[str]:
+    """Names that tables of versions take, in SQL and as folders of the lake."""
+    return [f"{dataset.name}-history" for dataset in document.datasets if dataset.history]
 
 
 def _loose_tables(document: Document) -> Iterator[str]:

@@ -129,3 +129,15 @@ def test_settings_are_filled_and_a_missing_one_is_named() -> None:
     assert filled == "http://a/x"
     with pytest.raises(Misconfigured, match="HOST is not set"):
         documents.fill("%HOST%/x", {})
+
+
+def test_history_takes_a_name_and_columns_of_its_own() -> None:
+    """Two tables of one name, or two columns, would be found out by the first run only."""
+    dataset = document().dataset("quakes").model_dump(by_alias=True, exclude_none=True)
+    versions = dataset | {"history": True}
+    taken = versions | {"columns": dataset["columns"] | {"ValidFrom": {"type": "string"}}}
+
+    with pytest.raises(Misconfigured, match="two tables are called 'quakes-history'"):
+        document(datasets=[versions, dataset | {"name": "quakes-history"}])
+    with pytest.raises(Misconfigured, match="'ValidFrom' is one that history adds"):
+        document(datasets=[taken])
