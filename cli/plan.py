@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from shared.domain.document import Document
 
 ROOT = Path(__file__).parents[1]
+SELDOM = "PT15M"
 RUNBOOKS = ROOT / "docs" / "runbooks"
 SHARED = (
     ("resource group", "rg-{prefix}"),
@@ -67,6 +69,8 @@ def plan(
     typer.echo(f"prices: {prices.region}, {prices.currency}, {prices.date}. {prices.note}")
     for what, price in savings.items():
         typer.echo(f"without {what} it would be {price:,.0f} {prices.currency} a month")
+    rarely = cost.total(cost.estimate(seldom(document), size=size))
+    typer.echo(f"with runEvery {SELDOM} for every dataset it would be {rarely:,.0f}")
 
 
 def resources(document: Document, environment: str) -> list[tuple[str, str]]:
@@ -106,6 +110,16 @@ def without(document: Document, *, size: cost.Size) -> dict[str, float]:
         "packing records into events": cost.total(cost.estimate(document, size=size, packed=False)),
         "one run for many blobs": cost.total(cost.estimate(document, size=size, coalesced=False)),
     }
+
+
+def seldom(document: Document) -> Document:
+    """The document with a run of each dataset every quarter of an hour."""
+    period = timedelta(minutes=15)
+    datasets = tuple(
+        dataset.model_copy(update={"run_every": max(dataset.run_every or period, period)})
+        for dataset in document.datasets
+    )
+    return document.model_copy(update={"datasets": datasets})
 
 
 def _resources_table(parts: list[tuple[str, str]]) -> Table:

@@ -19,6 +19,7 @@ def validate(
         "source": len(document.sources),
         "hub": len(document.eventhubs),
         "dataset": len(document.datasets),
+        "curated table": len(document.curated),
     }
     counted = ", ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in parts.items())
     typer.echo(f"{pipeline} is valid: {counted}")

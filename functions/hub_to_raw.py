@@ -12,14 +12,16 @@ from shared import wiring
 from shared.adapters.functions_host import hub_batch
 from shared.domain.document import LANDING_GROUP, EventHub
 from shared.flow.hub_to_raw import land_batch
+from shared.telemetry import invocation
 
 blueprint = func.Blueprint()
 
 
 def register(hub: EventHub) -> None:
     """Register the function `land_<material>`."""
+    name = f"land_{hub.material.replace('-', '_')}"
 
-    @blueprint.function_name(f"land_{hub.material.replace('-', '_')}")
+    @blueprint.function_name(name)
     @blueprint.event_hub_message_trigger(
         arg_name="events",
         connection="EVENT_HUBS",
@@ -34,17 +36,19 @@ def register(hub: EventHub) -> None:
         minimum_interval="00:00:01",
         maximum_interval="00:01:00",
     )
+    @invocation(name, trigger="pubsub")
     async def land(events: List[func.EventHubEvent]) -> None:  # noqa: UP006 -- The same.
         app = await wiring.app()
         batch = hub_batch(events, material=hub.material)
-        report = await land_batch(
-            batch,
-            hub=app.hub,
-            raw=app.raw,
-            quarantine=app.quarantine,
-            attempts=app.attempts,
-            clock=app.clock,
-        )
+        with app.telemetry.landing(batch):
+            report = await land_batch(
+                batch,
+                hub=app.hub,
+                raw=app.raw,
+                quarantine=app.quarantine,
+                attempts=app.attempts,
+                clock=app.clock,
+            )
         app.telemetry.emit(report)
 
 

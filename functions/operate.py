@@ -4,6 +4,7 @@ import azure.functions as func
 
 from shared import wiring
 from shared.adapters import http_operate, http_runs
+from shared.telemetry import invocation
 
 blueprint = func.Blueprint()
 
@@ -15,6 +16,7 @@ blueprint = func.Blueprint()
     methods=["GET"],
     auth_level=func.AuthLevel.FUNCTION,
 )
+@invocation("list_quarantine", trigger="http")
 async def list_entries(request: func.HttpRequest) -> func.HttpResponse:
     """List what is open, or what `kind`, `material`, `reason` and `state` select."""
     app = await wiring.app()
@@ -28,6 +30,7 @@ async def list_entries(request: func.HttpRequest) -> func.HttpResponse:
     methods=["GET"],
     auth_level=func.AuthLevel.FUNCTION,
 )
+@invocation("show_quarantined", trigger="http")
 async def show_entry(request: func.HttpRequest) -> func.HttpResponse:
     """Show one entry with its bytes."""
     app = await wiring.app()
@@ -41,6 +44,7 @@ async def show_entry(request: func.HttpRequest) -> func.HttpResponse:
     methods=["POST"],
     auth_level=func.AuthLevel.FUNCTION,
 )
+@invocation("change_quarantined", trigger="http")
 async def change_entry(request: func.HttpRequest) -> func.HttpResponse:
     """Replay an entry, as it was or repaired, or discard it."""
     app = await wiring.app()
@@ -58,6 +62,7 @@ async def change_entry(request: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route(
     trigger_arg_name="request", route="runs", methods=["GET"], auth_level=func.AuthLevel.FUNCTION
 )
+@invocation("list_runs", trigger="http")
 async def list_runs(request: func.HttpRequest) -> func.HttpResponse:
     """List the newest runs, or what `dataset`, `state` and `limit` select."""
     app = await wiring.app()
@@ -73,6 +78,7 @@ async def list_runs(request: func.HttpRequest) -> func.HttpResponse:
     methods=["GET"],
     auth_level=func.AuthLevel.FUNCTION,
 )
+@invocation("show_run", trigger="http")
 async def show_run(request: func.HttpRequest) -> func.HttpResponse:
     """Show one run, and what is to be done next."""
     app = await wiring.app()
@@ -88,6 +94,7 @@ async def show_run(request: func.HttpRequest) -> func.HttpResponse:
     methods=["POST"],
     auth_level=func.AuthLevel.FUNCTION,
 )
+@invocation("retry_run", trigger="http")
 async def retry_run(request: func.HttpRequest) -> func.HttpResponse:
     """Try a failed or cancelled run again."""
     app = await wiring.app()
@@ -107,6 +114,7 @@ async def retry_run(request: func.HttpRequest) -> func.HttpResponse:
     methods=["POST"],
     auth_level=func.AuthLevel.FUNCTION,
 )
+@invocation("cancel_run", trigger="http")
 async def cancel_run(request: func.HttpRequest) -> func.HttpResponse:
     """Cancel an open run."""
     app = await wiring.app()

@@ -8,6 +8,7 @@ import azure.functions as func
 
 from shared import wiring
 from shared.flow.raw_to_run import launch_runs
+from shared.telemetry import invocation
 
 blueprint = func.Blueprint()
 
@@ -19,6 +20,7 @@ blueprint = func.Blueprint()
     connection="LAKE",
     source=func.BlobSource.EVENT_GRID,
 )
+@invocation("launch_runs", trigger="datasource")
 async def launch(position: func.InputStream) -> None:
     """Launch what the position's material feeds."""
     app = await wiring.app()
@@ -30,5 +32,6 @@ async def launch(position: func.InputStream) -> None:
         files=app.files,
         jobs=app.jobs,
         clock=app.clock,
+        traces=app.traces,
     )
     app.telemetry.emit(report)

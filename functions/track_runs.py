@@ -9,6 +9,7 @@ import azure.functions as func
 from shared import wiring
 from shared.flow.raw_to_run import launch_runs
 from shared.flow.track_runs import track_runs
+from shared.telemetry import invocation
 
 blueprint = func.Blueprint()
 
@@ -17,6 +18,7 @@ blueprint = func.Blueprint()
 @blueprint.timer_trigger(
     arg_name="timer", schedule="%TRACK_SCHEDULE%", run_on_startup=False, use_monitor=True
 )
+@invocation("track_runs", trigger="timer")
 async def track(timer: func.TimerRequest) -> None:  # noqa: ARG001 -- Being called is the message.
     """Follow what is open, then launch what is next."""
     app = await wiring.app()
@@ -32,5 +34,6 @@ async def track(timer: func.TimerRequest) -> None:  # noqa: ARG001 -- Being call
         files=app.files,
         jobs=app.jobs,
         clock=app.clock,
+        traces=app.traces,
     )
     app.telemetry.emit(launched)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from local import azurite_process
+from local.functions_host.telemetry import watched
 from shared.domain.errors import Misconfigured, TryLater
 from shared.settings import ROOT
 
@@ -97,11 +98,15 @@ class Stack:
             "FUNCTIONS_WORKER_RUNTIME": "python",
             "EVENT_HUBS": hubs,
             "LAKE": storage,
+            "LEDGER": os.environ.get("LEDGER", ""),  # noqa: TID251 -- The user's own choice, too.
             "DATABRICKS_HOST": f"http://127.0.0.1:{port['jobs']}",
             "DATABRICKS_TOKEN": _TOKEN,
             "EARTHQUAKES_URL": f"http://127.0.0.1:{port['source']}",
             "PIPELINE_FILE": str(self.pipeline),
+            "POLL_SCHEDULE": "* * * * * *",  # The sample source tells its week in seconds.
             "TRACK_SCHEDULE": "* * * * * *",
+            "MAINTENANCE_SCHEDULE": "0 30 2 * * *",
+            "MEASURE_SCHEDULE": "*/5 * * * * *" if watched(os.environ) else "0 * * * * *",  # noqa: TID251 -- The user's own choice of where telemetry goes.
             "AzureFunctionsWebHost__hostid": "millrace-local",
         }
 

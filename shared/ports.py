@@ -259,6 +259,16 @@ class RunFiles(Protocol):
         """Return the addresses of the lake's containers, as a job reads them."""
 
 
+class Traces(Protocol):
+    """Who wants to find what came of a poll."""
+
+    def planned(self, run: Run, *, origins: Sequence[str]) -> str:
+        """Note that a run was planned because of what happened at `origins`, and return where.
+
+        All are `traceparent` texts; an empty one is nowhere. Never raises.
+        """
+
+
 class Jobs(Protocol):
     """The service that runs jobs."""
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from azure.data.tables.aio import TableServiceClient
 
     from shared.domain.document import Document
+    from shared.domain.source import Source
     from shared.ports import (
         Attempts,
         Clock,
@@ -61,6 +62,11 @@ class App:
 def document() -> Document:
     """The document, as the triggers are registered from it; raises `Misconfigured`."""
     return documents.load(pipeline_file(os.environ))  # noqa: TID251 -- Read once.
+
+
+def schedule(source: Source) -> str:
+    """When a source is polled: its own schedule, unless the setting `POLL_SCHEDULE` says another."""
+    return os.environ.get("POLL_SCHEDULE") or source.schedule  # noqa: TID251 -- Read once.
 
 
 _stack = AsyncExitStack()

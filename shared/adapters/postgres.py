@@ -33,16 +33,17 @@ _MESSAGE_CHARACTERS_MAX = 8000
 
 _INSERT_RUN = """
 INSERT INTO runs (dataset, id, kind, job, state, attempt, failures, blobs, events, inputs,
-    planned_at, due_at, ended_at, job_run, message, counts, version)
+    planned_at, due_at, ended_at, job_run, message, counts, traceparent, version)
 VALUES (%(dataset)s, %(id)s, %(kind)s, %(job)s, %(state)s, %(attempt)s, %(failures)s, %(blobs)s,
     %(events)s, %(inputs)s, %(planned_at)s, %(due_at)s, %(ended_at)s, %(job_run)s, %(message)s,
-    %(counts)s, 1)
+    %(counts)s, %(traceparent)s, 1)
 ON CONFLICT DO NOTHING"""
 _UPDATE_RUN = """
 UPDATE runs SET kind = %(kind)s, job = %(job)s, state = %(state)s, attempt = %(attempt)s,
     failures = %(failures)s, blobs = %(blobs)s, events = %(events)s, inputs = %(inputs)s,
     planned_at = %(planned_at)s, due_at = %(due_at)s, ended_at = %(ended_at)s,
-    job_run = %(job_run)s, message = %(message)s, counts = %(counts)s, version = version + 1
+    job_run = %(job_run)s, message = %(message)s, counts = %(counts)s,
+    traceparent = %(traceparent)s, version = version + 1
 WHERE dataset = %(dataset)s AND id = %(id)s AND version = %(version)s"""
 _INSERT_PROGRESS = """
 INSERT INTO progress (dataset, run_open, run_succeeded, queued, planned, version)
@@ -212,6 +213,7 @@ def _run_row(run: Run) -> dict[str, Any]:
         "job_run": run.job_run,
         "message": _storable(run.message),
         "counts": Jsonb(dict(run.counts)),
+        "traceparent": run.traceparent,
         "version": int(run.version or 0),
     }
 
@@ -235,6 +237,7 @@ def _run_of(row: DictRow) -> Run:
         ended_at=ended_at.astimezone(UTC) if ended_at else None,
         message=row["message"],
         counts=row["counts"],
+        traceparent=row["traceparent"],
         version=str(row["version"]),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from contextlib import suppress
 from datetime import datetime
@@ -25,7 +26,7 @@ from shared.domain.raw_blob import (
 from shared.ports import Kept
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
@@ -43,8 +44,12 @@ class BlobRawStore:
     The position blob is replaced after each landing; its change is what triggers raw → run.
     """
 
-    def __init__(self, service: BlobServiceClient) -> None:
-        """Positions are kept with the version last seen, to replace them without reading again."""
+    def __init__(self, service: BlobServiceClient, traceparent: Callable[[], str] = str) -> None:
+        """Positions are kept with the version last seen, to replace them without reading again.
+
+        `traceparent` tells where in a trace the caller is.
+        """
+        self._traceparent = traceparent
         self._raw = service.get_container_client("raw")
         self._state = service.get_container_client("state")
         self._seen: dict[Partition, Kept[Tip]] = {}
@@ -91,6 +96,7 @@ class BlobRawStore:
         )
         with content.getbuffer() as view:
             head = blob.head(digest=raw_avro.digest_of(view), size_bytes=len(view))
+        head = dataclasses.replace(head, traceparent=self._traceparent())
         with storage_errors(f"landing {blob.name}"):
             try:
                 await client.upload_blob(

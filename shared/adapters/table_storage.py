@@ -177,6 +177,7 @@ def _run_entity(run: Run) -> dict[str, Any]:
         "job_run": "" if run.job_run is None else str(run.job_run),
         "message": run.message[:8000],  # A property holds 64 KiB; a reason needs less.
         "counts": json.dumps(dict(run.counts)),
+        "traceparent": run.traceparent,
     }
 
 
@@ -201,6 +202,7 @@ def _run_of(entity: TableEntity) -> Run:
         ended_at=datetime.fromisoformat(ended_at) if ended_at else None,
         message=entity["message"],
         counts=json.loads(entity["counts"]),
+        traceparent=entity.get("traceparent", ""),
         version=str(entity.metadata["etag"]),
     )
 

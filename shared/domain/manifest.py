@@ -3,7 +3,8 @@
 Version 1. Every manifest has `version`, `kind`, `run`, `document` (the digest of pipeline.json),
 `plannedAt` and `storage` (root URL of each container). A clean one has `dataset` and `blobs`; a
 curated one `curated`, `inputs` and the `views` it reads through; a maintenance one `tables` and
-`retainHours`. Whoever reads it must not mind keys that it does not know.
+`retainHours`. One with a `traceparent` was planned in that trace. Whoever reads a manifest must not
+mind keys that it does not know.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shared.domain import trace
 from shared.domain.cloud_event import rfc3339
 from shared.domain.dataset import Curated, Dataset
 
@@ -138,6 +140,8 @@ def _manifest(run: Run, document: Document, storage: Mapping[str, str], **conten
         "plannedAt": rfc3339(run.planned_at),
         "storage": dict(storage),
     }
+    if run.traceparent:
+        common[trace.ATTRIBUTE] = run.traceparent
     return json.dumps(common | content).encode()
 
 

@@ -1,14 +1,67 @@
-"""The page: one answer of a source."""
+"""The page: one answer of a source, and what may be asked of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One GET: the source's address and query, or a link that a page gave, and more parameters."""
+
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    link: str = ""
+    page: int = 1
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validators:
+    """What a tool said about an answer, to ask whether it still holds (RFC 9110, section 13.1)."""
+
+    etag: str = ""
+    last_modified: str = ""
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """Headers of a conditional GET."""
+        headers = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
+        return {name: value for name, value in headers.items() if value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Body (decoded from its transfer encoding) and the validators for the next request."""
+    """One whole answer: its body in UTF-8, and what its headers say. Header names are lower case.
 
-    body: bytes
+    `unchanged`: the tool says that the validators still hold. `skipped`: by the table of outcomes
+    the answer counts as a page without records, which proves nothing.
+    """
+
+    body: bytes = b""
     etag: str = ""
     last_modified: str = ""
+    url: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    statuses: Mapping[int, int] = field(default_factory=dict)
+    unchanged: bool = False
+    skipped: bool = False
+
+    @property
+    def validators(self) -> Validators:
+        """What to ask with the next time."""
+        return Validators(etag=self.etag, last_modified=self.last_modified)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A page whose body is still coming: `head` is the page without it.
+
+    Whoever got it reads `pieces` to their end, or closes them.
+    """
+
+    head: Page
+    pieces: AsyncGenerator[bytes]

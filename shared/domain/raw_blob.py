@@ -7,7 +7,7 @@ names the digest of its content and the blob before it: an auditor can walk the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +157,8 @@ class RawHead:
     events: int
     records: int
     size_bytes: int = 0
+    #: Where in a trace it was landed; who lands the same events again is somewhere else.
+    traceparent: str = field(default="", compare=False)
 
     @property
     def tip(self) -> Tip:
@@ -204,6 +206,7 @@ _METADATA: dict[str, Callable[[str], Any]] = {
     "enqueued_last": datetime.fromisoformat,
     "events": int,
     "records": int,
+    "traceparent": str,
 }
 
 

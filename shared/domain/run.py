@@ -89,7 +89,8 @@ class Run:
 
     `attempt` counts launches, `failures` those that failed since a person last asked for a retry.
     `job_run` is the number the service gave the current attempt, None until it is known. `inputs`
-    are what a curated run reads. `version` is the store's, to replace the row only if unchanged.
+    are what a curated run reads. `traceparent` is where in a trace the run was planned. `version`
+    is the store's, to replace the row only if unchanged.
     """
 
     id: str
@@ -108,6 +109,7 @@ class Run:
     ended_at: datetime | None = None
     message: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
+    traceparent: str = ""
     version: str = field(default="", compare=False)
 
     @property

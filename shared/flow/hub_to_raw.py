@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from shared.domain import cloud_event
@@ -11,7 +12,7 @@ from shared.domain.quarantine import Quarantined
 from shared.domain.raw_blob import HubBatch, HubEvent, Partition, RawBlob, Tip
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from shared.domain.raw_blob import RawHead
@@ -26,7 +27,8 @@ TRIES_ALONE = 4
 class BatchLanded:
     """What became of the events of one batch, and of a gap before it.
 
-    `healed` events were read again from the hub; `lost` ones the hub had dropped already.
+    `healed` events were read again from the hub; `lost` ones the hub had dropped already. `reasons`
+    says why events were quarantined, healed ones included.
     """
 
     material: str
@@ -39,6 +41,7 @@ class BatchLanded:
     lost: int
     records: int
     blobs: int
+    reasons: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         """Every event received went somewhere."""
@@ -57,7 +60,7 @@ class _Landing:
     attempts: Attempts
     now: datetime
     heads: list[RawHead]
-    quarantined: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
 
 
 async def land_batch(
@@ -82,12 +85,12 @@ async def land_batch(
         now=clock.now(), heads=[],
     )  # fmt: skip
     lost = await _heal(landing, batch, hub=hub)
-    healed, bad_healed = sum(head.events for head in landing.heads), landing.quarantined
+    healed, bad_healed = sum(head.events for head in landing.heads), landing.reasons.total()
     await _land(landing, batch.events)
     await raw.remember(partition, landing.tip)
     await attempts.end(partition)
     fresh = sum(head.events for head in landing.heads) - healed
-    bad = landing.quarantined - bad_healed
+    bad = landing.reasons.total() - bad_healed
     return BatchLanded(
         material=batch.material,
         partition=batch.partition,
@@ -99,6 +102,7 @@ async def land_batch(
         lost=lost,
         records=sum(head.records for head in landing.heads),
         blobs=len(landing.heads),
+        reasons=landing.reasons,
     )
 
 
@@ -174,7 +178,7 @@ async def _create(landing: _Landing, events: Sequence[HubEvent], *, poison: bool
     landing.tip = head.tip
     if created:
         landing.heads.append(head)
-        landing.quarantined += sum(error is not None for _, error in checked)
+        landing.reasons.update(error.reason for _, error in checked if error)
 
 
 _POISON = BadRecord("poison", "landing this event alone has killed the process repeatedly")

@@ -7,8 +7,8 @@ once, so nothing that is new waits for long.
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -32,14 +32,15 @@ from shared.domain.run import (
     plan_maintenance,
     reopen,
 )
+from shared.domain.trace import UNTRACED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from shared.domain.dataset import Dataset
     from shared.domain.document import Document
     from shared.domain.run import Progress, Run
-    from shared.ports import Clock, Jobs, Ledger, RawStore, RunFiles
+    from shared.ports import Clock, Jobs, Ledger, RawStore, RunFiles, Traces
 
 #: Clocks of two machines differ by less; a run listed needlessly does no harm.
 _CLOCKS_DIFFER = timedelta(hours=1)
@@ -47,12 +48,13 @@ _CLOCKS_DIFFER = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunsLaunched:
-    """What became of a hint that there is something to transform."""
+    """What became of a hint that there is something to transform; `tables` says of which."""
 
     datasets: int
     planned: int
     launched: int
     coalesced: int  # Tables whose open run must end first; its successor takes what is new.
+    tables: Mapping[str, Sequence[str]] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +75,17 @@ async def launch_runs(
     files: RunFiles,
     jobs: Jobs,
     clock: Clock,
+    traces: Traces = UNTRACED,
 ) -> RunsLaunched:
     """For each table without an open run: plan one over what is new; launch what is planned.
 
     Raises `TryLater`; may be called again at any time and by several at once: a run and the
     progress it covers are written together or not at all, and the launch carries a token.
     """
-    planner = _Planner(document=document, raw=raw, ledger=ledger, files=files, clock=clock)
-    counts = Counter[str]()
+    planner = _Planner(
+        document=document, raw=raw, ledger=ledger, files=files, clock=clock, traces=traces
+    )
+    became = defaultdict[str, list[str]](list)
     held_up: Misconfigured | None = None
     for table in filter(has_runs, tables):
         progress = await ledger.progress(table.name)
@@ -91,23 +96,25 @@ async def launch_runs(
                 continue
             run = await planner.open(coming)
             if run is None:
-                counts["coalesced"] += 1  # Somebody else planned first.
+                became["coalesced"].append(table.name)  # Somebody else planned first.
                 continue
-            counts["planned"] += 1
+            became["planned"].append(table.name)
         if not _is_to_launch(run) or run.due_at > clock.now():
-            counts["coalesced"] += 1
+            became["coalesced"].append(table.name)
             continue
         try:
-            counts["launched"] += await _launch(run, ledger=ledger, files=files, jobs=jobs)
+            if await _launch(run, ledger=ledger, files=files, jobs=jobs):
+                became["launched"].append(table.name)
         except Misconfigured as error:  # Only this table waits for a person.
             held_up = error
     if held_up is not None:
         raise held_up
     return RunsLaunched(
         datasets=len(tables),
-        planned=counts["planned"],
-        launched=counts["launched"],
-        coalesced=counts["coalesced"],
+        planned=len(became["planned"]),
+        launched=len(became["launched"]),
+        coalesced=len(became["coalesced"]),
+        tables=became,
     )
 
 
@@ -120,6 +127,7 @@ class _Planner:
     ledger: Ledger
     files: RunFiles
     clock: Clock
+    traces: Traces
 
     async def open(self, coming: _Next) -> Run | None:
         """Open the run; None when the table has moved on meanwhile."""
@@ -149,6 +157,7 @@ class _Planner:
         run = await self.ledger.run(table.name, run_id)
         if run is None:
             run, moved = plan_maintenance(table, run_id, progress=progress, now=now)
+            run = self._traced(run)
             storage = self.files.storage()
             manifest = maintenance_manifest(run, table, document=self.document, storage=storage)
             return _Next(run=run, progress=moved, manifest=manifest)
@@ -168,6 +177,7 @@ class _Planner:
         if not heads:
             return None
         run, moved = plan(heads, dataset=dataset, progress=progress, now=self.clock.now())
+        run = self._traced(run, *(head.traceparent for head in heads))
         manifest = manifest_of(run, heads, document=self.document, storage=self.files.storage())
         return _Next(run=run, progress=moved, manifest=manifest)
 
@@ -181,15 +191,20 @@ class _Planner:
         ):
             return None
         covered = await self._covered(curated, progress)
+        news = {
+            name: await self._new_runs(name, covered.get(name), place)
+            for name, place in known.items()
+        }
         inputs = [
             Input(
                 table=table,
                 version=known[table.name].sequence,
-                runs=await self._new_runs(table.name, covered.get(table.name), known[table.name]),
+                runs=tuple(run.id for run in news[table.name]),
             )
             for table in tables
         ]
         run, moved = plan_curated(curated, known, progress=progress, now=self.clock.now())
+        run = self._traced(run, *(each.traceparent for runs in news.values() for each in runs))
         manifest = curated_manifest(
             run, curated, inputs, document=self.document, storage=self.files.storage()
         )
@@ -216,22 +231,23 @@ class _Planner:
         run = await self.ledger.run(curated.name, progress.run_succeeded)
         return dict(run.inputs) if run else {}
 
-    async def _new_runs(
-        self, name: str, covered: Planned | None, place: Planned
-    ) -> tuple[str, ...]:
+    async def _new_runs(self, name: str, covered: Planned | None, place: Planned) -> list[Run]:
         """The runs that wrote what is not covered, in their order; all for a table made anew."""
         since = None
         if covered is not None and covered.sequence <= place.sequence:
             run = await self.ledger.run(name, covered.blob)
             since = run.ended_at - _CLOCKS_DIFFER if run and run.ended_at else None
         found = [
-            (_version(run), run.id)
+            run
             for run in await self.ledger.runs(name, ended_since=since)
             if run.state is RunState.SUCCEEDED
             and run.kind is not RunKind.MAINTENANCE
             and (since is None or covered is None or _version(run) > covered.sequence)
         ]
-        return tuple(run_id for _, run_id in sorted(found))
+        return sorted(found, key=lambda run: (_version(run), run.id))
+
+    def _traced(self, run: Run, *origins: str) -> Run:
+        return replace(run, traceparent=self.traces.planned(run, origins=origins))
 
 
 def _version(run: Run) -> int:

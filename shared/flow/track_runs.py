@@ -27,7 +27,8 @@ _LOST = JobRun(outcome=JobOutcome.FAILED, message="the job service does not know
 class RunsTracked:
     """What became of the open runs; `rows_merged` counts inserted and updated rows.
 
-    `alerts` are for a person: a line for each run that was given up.
+    `runs` are those that moved, as they are now. `alerts` are for a person: a line for each run
+    that was given up.
     """
 
     open: int
@@ -37,6 +38,7 @@ class RunsTracked:
     cancelled: int
     rows_merged: int
     records_quarantined: int
+    runs: tuple[Run, ...] = field(default=(), compare=False)
     alerts: tuple[str, ...] = field(default=())
 
 
@@ -116,6 +118,7 @@ def _report(moved: list[Run], *, still_open: int) -> RunsTracked:
             run.counts.get("inserted", 0) + run.counts.get("updated", 0) for run in succeeded
         ),
         records_quarantined=sum(run.counts.get("quarantined", 0) for run in succeeded),
+        runs=tuple(moved),
         alerts=tuple(map(_alert, failed)),
     )
 

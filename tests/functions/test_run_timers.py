@@ -12,6 +12,7 @@ from functions import maintain_tables, track_runs
 from shared import telemetry, wiring
 from shared.domain.job_run import JobOutcome
 from shared.domain.run import ATTEMPTS_MAX, RunKind, RunState
+from shared.domain.trace import UNTRACED
 from tests.memory_runs import World
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         files=world.files,
         jobs=world.jobs,
         clock=world.clock,
+        traces=UNTRACED,
         telemetry=telemetry,
     )
     monkeypatch.setattr(wiring, "_app", app)

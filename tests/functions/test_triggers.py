@@ -46,6 +46,7 @@ def test_every_arrow_has_its_function(registered: Mapping[str, list[dict[str, An
         "launch_runs": "blobTrigger",
         "track_runs": "timerTrigger",
         "maintain_tables": "timerTrigger",
+        "measure_pipeline": "timerTrigger",
         "list_runs": "httpTrigger",
         "show_run": "httpTrigger",
         "retry_run": "httpTrigger",

@@ -30,7 +30,7 @@ async def test_one_document_serves_every_environment(
     environment: Mapping[str, str], job: str
 ) -> None:
     """The copy in production must not start the jobs of the one in development."""
-    settings = Settings.read(LOCAL | environment)
+    settings = Settings.read({**LOCAL, **environment})
 
     async with wiring.connected(settings, document()) as app:
         assert isinstance(app.jobs, DatabricksJobs)

@@ -25,8 +25,8 @@ _OPERATORS = {
     "sort", "summarize", "timechart", "union", "where",
 }  # fmt: skip
 _FUNCTIONS = {
-    "ago", "case", "coalesce", "count", "countif", "iff", "isnull", "max", "maxif", "min", "now",
-    "split", "strcat", "sum", "sumif", "todouble", "toint", "tostring",
+    "ago", "case", "coalesce", "count", "countif", "datetime_diff", "iff", "isnull", "max", "maxif",
+    "min", "now", "split", "strcat", "sum", "sumif", "todouble", "toint", "tostring",
 }  # fmt: skip
 _TYPES = {"real", "string"}
 _TEXT = re.compile(r"\"[^\"]*\"|'[^']*'")

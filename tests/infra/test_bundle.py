@@ -55,7 +55,7 @@ def test_function_app_finds_starts_and_parameterises_the_job() -> None:
     sent = (ROOT / "shared/flow/raw_to_run.py").read_text()
 
     assert job["name"] == "quakes-dev-transform"
-    assert 'f"{document.name}-{document.environment}"' in app
+    assert 'f"{document.name}-{settings.pipeline_environment or document.environment}"' in app
     assert '{"run": run.id, "manifest": address}' in sent
     assert {each["name"] for each in job["parameters"]} == {"run", "manifest"}
     assert task["python_wheel_task"]["named_parameters"] == {
@@ -69,9 +69,10 @@ def test_runs_of_different_tables_do_not_wait_for_each_other() -> None:
     """A job runs as often at once as it has tables; beyond that, runs queue and none is refused."""
     content = committed()
     content["datasets"].append({**content["datasets"][0], "name": "again"})
+    tables = [*content["datasets"], *content["curated"]]
     (job,) = jobs(content).values()
 
-    assert job["max_concurrent_runs"] == 2
+    assert job["max_concurrent_runs"] == len(tables)
     assert job["queue"] == {"enabled": True}
 
 
