@@ -102,6 +102,20 @@ var limits = {
   runLateSeconds: secondsOf(alerts.?runLateAfter ?? 'PT1H')
   silentSeconds: secondsOf(alerts.?silentAfter ?? 'PT15M')
 }
+// A poll may say nothing for as long as the tables that live from it may be behind.
+var unfed = [{ freshnessSeconds: secondsOf(alerts.?freshness ?? 'P1D') }]
+var polls = map(sources, source => {
+  name: 'poll_${replace(source.name, '-', '_')}'
+  fed: filter(datasets, dataset => contains([source.publishes], dataset.material))
+})
+var pollTimers = map(polls, poll => {
+  name: poll.name
+  silentSeconds: max(limits.silentSeconds, min(map(empty(poll.fed) ? unfed : poll.fed, fed => (fed.freshnessSeconds))))
+})
+var ownTimers = [
+  { name: 'track_runs', silentSeconds: limits.silentSeconds }
+  { name: 'measure_pipeline', silentSeconds: limits.silentSeconds }
+]
 var emails = alerts.?emails ?? []
 var secretSettings = settingNamesOf(string(sources))
 
@@ -367,6 +381,7 @@ module functionApp 'modules/function-app.bicep' = {
       PIPELINE_ENVIRONMENT: environmentName
       TRACK_SCHEDULE: '*/30 * * * * *'
       MAINTENANCE_SCHEDULE: '0 30 2 * * *'
+      MEASURE_SCHEDULE: '0 * * * * *'
       LEDGER: ledger // Without a password: the identity signs in.
     }
     secretSettings: secretSettings
@@ -390,6 +405,7 @@ module alertRules 'modules/alerts.bicep' = {
     topicId: topic.outputs.id
     actionGroupId: monitoring.outputs.actionGroupId
     datasets: datasets
+    timers: flatten([ownTimers, pollTimers])
     limits: limits
   }
 }

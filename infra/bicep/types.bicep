@@ -29,6 +29,15 @@ type datasetType = {
 }
 
 @export()
+@description('A timer function, and how long it may say nothing.')
+type timerType = {
+  name: string
+
+  @minValue(1)
+  silentSeconds: int
+}
+
+@export()
 @description('When somebody is told.')
 type limitsType = {
   @minValue(1)

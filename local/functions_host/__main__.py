@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 
 from local.functions_host import settings as app_settings
+from local.functions_host import telemetry
 from local.functions_host.errors import AppBroken, HostError
 from local.functions_host.host import Host
 from local.service import announce, stopped
@@ -26,6 +27,8 @@ _QUIET = {
     "azure.eventhub": logging.ERROR,
     # The worker library's own words on failures: tracebacks that the host reports as one line.
     "azure.functions": logging.CRITICAL,
+    # Somebody who watches sees that nothing arrives; each attempt is not worth a line.
+    "opentelemetry": logging.ERROR,
 }
 
 
@@ -72,6 +75,7 @@ async def _run(arguments: argparse.Namespace) -> int:
     settings = app_settings.load(app=app, environment=environment, machine=platform.node())
     if app.is_dir():
         os.chdir(app)
+    end_telemetry = telemetry.set_up(environment)
     host = Host(app=app, settings=settings, random=Random())  # noqa: S311 -- Jitter, no secret.
     port = await host.start(port=arguments.port, only=arguments.functions)
     announce("functions", port)
@@ -80,6 +84,7 @@ async def _run(arguments: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, os._exit, 1)  # Told twice: now.
     left = await host.stop()
+    await asyncio.to_thread(end_telemetry)
     if left:
         logging.getLogger(__name__).warning("%d invocations had not ended and are cut off", left)
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
+from urllib.request import getproxies
 
 from azure.core.exceptions import ResourceExistsError
 from azure.storage.blob.aio import BlobServiceClient, ExponentialRetry
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 #: Where the host keeps its own state, as in Azure.
 HOST_STORAGE = "AzureWebJobsStorage"
 HOST_CONTAINER = "azure-webjobs-hosts"
+#: To look for proxies and ~/.netrc takes a third of a request's CPU: not where no proxy is set.
+TRANSPORT: Final[dict[str, Any]] = {"use_env_settings": bool(getproxies().keys() - {"no"})}
 #: The storage SDKs' own first wait is 15 s, which is a long time on one machine.
 RETRY: Final[dict[str, Any]] = {
     "initial_backoff": 1,
@@ -57,10 +60,12 @@ class Connections:
             retry = ExponentialRetry(**RETRY)
             if not text:
                 url = self._part(name, "blobServiceUri")
-                client = BlobServiceClient(url, self.identity(), retry_policy=retry)
+                client = BlobServiceClient(url, self.identity(), retry_policy=retry, **TRANSPORT)
             else:
                 try:
-                    client = BlobServiceClient.from_connection_string(text, retry_policy=retry)
+                    client = BlobServiceClient.from_connection_string(
+                        text, retry_policy=retry, **TRANSPORT
+                    )
                 except ValueError as error:
                     problem = f"the setting {name} is no connection string of a storage account"
                     raise FunctionBroken(problem) from error
@@ -102,6 +107,7 @@ class Connections:
             "message_encode_policy": TextBase64EncodePolicy(),
             "message_decode_policy": TextBase64DecodePolicy(),
             **RETRY,
+            **TRANSPORT,
         }
         text = self._settings.connection_text(connection)
         if text and has_queues(text):

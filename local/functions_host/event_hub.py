@@ -18,7 +18,7 @@ from azure.eventhub import LoadBalancingStrategy, TransportType
 from azure.eventhub.aio import EventHubConsumerClient
 from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 
-from local.functions_host.connections import HOST_STORAGE, RETRY, named_parts
+from local.functions_host.connections import HOST_STORAGE, RETRY, TRANSPORT, named_parts
 from local.functions_host.errors import FunctionBroken, HostError
 from local.functions_host.event_payload import batch_payload
 
@@ -167,11 +167,13 @@ class EventHubListener:
     def _checkpoints(self) -> BlobCheckpointStore:
         if self._storage:
             return BlobCheckpointStore.from_connection_string(
-                self._storage, CHECKPOINT_CONTAINER, **RETRY
+                self._storage, CHECKPOINT_CONTAINER, **RETRY, **TRANSPORT
             )
         url = self._connections.blobs(HOST_STORAGE).url
         identity = self._connections.identity()
-        return BlobCheckpointStore(url, CHECKPOINT_CONTAINER, credential=identity, **RETRY)
+        return BlobCheckpointStore(
+            url, CHECKPOINT_CONTAINER, credential=identity, **RETRY, **TRANSPORT
+        )
 
     def _client(self, store: BlobCheckpointStore) -> EventHubConsumerClient:
         options: dict[str, Any] = {

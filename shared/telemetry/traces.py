@@ -1,8 +1,8 @@
 """Traces: the spans of the steps, and how one step goes on with the trace of another.
 
-A step that goes on with a single trace is part of it. One that goes on with several, as the landing
-of a batch may, stays in that of its own invocation and links to all of them. So whoever follows
-parents and links from a run gets to the poll that it began with.
+A step that goes on with what others did is part of the trace of the first of them, and links to the
+rest and to its own invocation. So whoever follows parents and links from a run gets to every poll
+that it began with; and whoever plans the same run a second time is in the same trace.
 """
 
 from __future__ import annotations
@@ -133,8 +133,8 @@ def tell_run(run: Run) -> None:
 def _continued(origins: Iterable[str]) -> tuple[Context | None, list[Link]]:
     """The parent, None for the caller's own, and the links of a span that has such origins."""
     found = list(filter(None, map(_context_of, dict.fromkeys(origins))))
-    if len({each.trace_id for each in found}) != 1:
-        return None, [Link(each) for each in found]
+    if not found:
+        return None, []
     first, *others = found
     here = trace.get_current_span().get_span_context()
     if here.is_valid and here.trace_id != first.trace_id:

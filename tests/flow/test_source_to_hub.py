@@ -9,18 +9,19 @@ import pytest
 
 from shared.adapters.memory import (
     MemoryClock,
-    MemoryCursorStore,
     MemoryHub,
     MemoryQuarantine,
-    MemorySource,
 )
+from shared.adapters.memory_source import MemoryCursorStore, MemorySource
 from shared.domain.cloud_event import BODY_BYTES_MAX
+from shared.domain.cursor import CLAIM
 from shared.domain.errors import TryLater
-from shared.flow.source_to_hub import SourcePolled, poll_source
+from shared.flow.source_to_hub import poll_source
 from tests.builders import document, page
 
 if TYPE_CHECKING:
     from shared.domain.page import Page
+    from shared.domain.poll import SourcePolled
 
 
 class World:
@@ -32,18 +33,19 @@ class World:
         self.hub: Any = MemoryHub()
         self.cursors = MemoryCursorStore()
         self.quarantine = MemoryQuarantine()
+        self.clock = MemoryClock()
         self.document = document()
 
     async def poll(self) -> SourcePolled:
         """Poll once."""
         return await poll_source(
             self.document.source("tool"),
-            self.document.hub("quakes"),
+            self.document,
             reader=self.source,
             hub=self.hub,
             cursors=self.cursors,
             quarantine=self.quarantine,
-            clock=MemoryClock(),
+            clock=self.clock,
         )
 
     def sent(self) -> list[dict[str, Any]]:
@@ -131,10 +133,13 @@ async def test_poll_that_lost_a_race_says_so() -> None:
         async def send(self, *arguments: Any) -> None:
             await super().send(*arguments)
             world.hub = MemoryHub()
+            with pytest.raises(TryLater, match="another poll of tool is running"):
+                await world.poll()
+            world.clock.moment += CLAIM  # As if this one had been asleep.
             await world.poll()
 
     world.hub = RacingHub()
-    with pytest.raises(TryLater, match="another poll"):
+    with pytest.raises(TryLater, match="another poll of tool moved the cursor"):
         await world.poll()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import ClientSession, web
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -20,9 +21,11 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import function_app
 from shared import telemetry
-from shared.adapters.memory import MemoryHub
+from shared.adapters.http_source import HttpSource
+from shared.adapters.memory import MemoryClock, MemoryHub
 from shared.domain.cloud_event import CloudEvent
-from shared.domain.errors import TryLater
+from shared.domain.errors import MillraceError, TryLater
+from shared.domain.page import Request, Validators
 from shared.domain.poll import Progress, SourcePolled
 from shared.domain.raw_blob import HubBatch
 from shared.domain.run import Run, RunKind, RunState
@@ -35,12 +38,15 @@ from shared.flow.replay_quarantine import QuarantineDiscarded, QuarantineReplaye
 from shared.flow.track_runs import RunsTracked
 from shared.telemetry import instruments
 from shared.telemetry.measures import measures_of
-from tests.builders import NOON, event
+from tests.builders import NOON, document, event
+from tests.source_tool import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from opentelemetry.sdk.trace import ReadableSpan
+
+    from shared.domain.source import Source
 
 ROOT = Path(__file__).parents[2]
 ONE = "00-11111111111111111111111111111111-aaaaaaaaaaaaaaaa-01"
@@ -152,6 +158,12 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
         each.cache_clear()
 
 
+def source_at(url: str) -> Source:
+    """A source of a document."""
+    (source,) = document().sources
+    return source.model_copy(update={"url": url})
+
+
 def batch_from(*origins: str) -> HubBatch:
     """A batch of one event of each origin."""
     events = [event(number, traceparent=each) for number, each in enumerate(origins)]
@@ -233,14 +245,15 @@ def test_batch_of_one_trace_is_part_of_it(watched: Watched) -> None:
     assert place(inside) == (span.context.trace_id, span.context.span_id)
 
 
-def test_batch_of_several_traces_links_to_all(watched: Watched) -> None:
-    """A span has one parent; whoever follows links must find every poll."""
+def test_batch_of_several_traces_leads_to_all(watched: Watched) -> None:
+    """A span has one parent; whoever follows it and the links must find every poll."""
     with telemetry.landing(batch_from(ONE, "", OTHER, "nonsense")):
         pass
 
     span = watched.spans["land quakes"]
-    assert span.parent is None
-    assert links_of(span) == [place(ONE), place(OTHER)]
+    assert span.parent is not None
+    assert (span.parent.trace_id, span.parent.span_id) == place(ONE)
+    assert links_of(span) == [place(OTHER)]
 
 
 def test_run_goes_on_from_who_landed_its_blobs(watched: Watched) -> None:
@@ -262,6 +275,16 @@ def test_run_goes_on_from_who_landed_its_blobs(watched: Watched) -> None:
     assert run_span.start_time is not None
     assert run_span.end_time is not None
     assert run_span.end_time - run_span.start_time == 90 * 10**9
+
+
+def test_step_links_to_its_own_invocation(watched: Watched) -> None:
+    """The host's span of it says how long it waited, and on which instance."""
+    with trace.get_tracer("host").start_as_current_span("invocation") as invocation:
+        with telemetry.landing(batch_from(ONE)):
+            pass
+        here = invocation.get_span_context()
+
+    assert links_of(watched.spans["land quakes"]) == [(here.trace_id, here.span_id)]
 
 
 async def test_event_is_told_where_it_was_sent_and_stays_the_same(watched: Watched) -> None:
@@ -319,6 +342,20 @@ async def test_metrics_do_not_depend_on_sampling(monkeypatch: pytest.MonkeyPatch
 
     assert not watched.spans
     assert {"millrace.heartbeat", "millrace.records.sent"} <= watched.counted.keys()
+
+
+async def test_answer_that_ends_a_poll_is_counted(watched: Watched) -> None:
+    """A poll that fails reports nothing; that its source refuses it must still be seen."""
+    async with running(lambda _: web.Response(status=403)) as tool:
+        source = source_at(tool.url)
+        async with ClientSession() as session:
+            reader = HttpSource(session, {}, MemoryClock(), answered=telemetry.answered)
+            with pytest.raises(MillraceError):
+                await reader.fetch(source, Request(), query={}, validators=Validators(), seconds=9)
+
+    assert watched.counted["millrace.source.answers"] == [
+        {"millrace.source": "tool", "http.response.status_code": 403}
+    ]
 
 
 def test_every_function_is_measured_under_its_name() -> None:

@@ -1,7 +1,7 @@
 // The alerts. Those on our own metrics are queries in infra/alerts, one a file, which name what they
 // found in the column Subject; those on metrics of the platform are here. Each has a runbook.
 
-import { datasetType, limitsType } from '../types.bicep'
+import { datasetType, limitsType, timerType } from '../types.bicep'
 
 param prefix string
 param location string
@@ -11,9 +11,11 @@ param namespaceId string
 param topicId string
 param actionGroupId string
 param datasets datasetType[]
+param timers timerType[]
 param limits limitsType
 
 var datasetRows = join(map(datasets, dataset => '\'${dataset.name}\', ${dataset.freshnessSeconds}'), ', ')
+var timerRows = join(map(timers, timer => '\'${timer.name}\', ${timer.silentSeconds}'), ', ')
 
 var rules = [
   {
@@ -33,9 +35,9 @@ var rules = [
   {
     name: 'silence'
     severity: 1
-    says: 'the function app is silent'
-    lookback: 'P1D'
-    query: replace(loadTextContent('../../alerts/silence.kql'), '{{silentSeconds}}', string(limits.silentSeconds))
+    says: 'a timer of the function app is silent'
+    lookback: 'P2D' // There is no more; a timer that may be silent for longer is not watched well.
+    query: replace(loadTextContent('../../alerts/silence.kql'), '{{timers}}', timerRows)
   }
   {
     name: 'quarantined'
