@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyspark.sql import Window
 from pyspark.sql import functions as fn
 
+from shared.domain.raw_blob import partition_of
 from transforms.clean import BLANK, GOOD
 from transforms.delta import check_table, prepare_table, table_types
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
     from transforms.manifest import Manifest
 
+#: How a blob's name tells when its hub was made: `shared.domain.raw_blob.hub_life`.
+_HUB_FORMAT = "yyyyMMdd'T'HHmmss"
 _TYPES = {
     "run_id": "string",
     "reason": "string",
@@ -27,14 +31,21 @@ _TYPES = {
 
 
 def blobs_frame(session: SparkSession, manifest: Manifest) -> DataFrame:
-    """Return the manifest's blobs: an event is in the one whose range holds its number."""
+    """Return the manifest's blobs: an event is in one whose range holds its number."""
     rows = [
-        (blob.name, blob.partition, blob.sequence_first, blob.sequence_last, blob.events)
+        (
+            blob.name,
+            blob.partition,
+            partition_of(blob.name).hub,
+            blob.sequence_first,
+            blob.sequence_last,
+            blob.events,
+        )
         for blob in manifest.blobs
     ]
     schema = (
-        "_blob string, _blob_partition string, _blob_first bigint, _blob_last bigint, "
-        "_blob_events bigint"
+        "_blob string, _blob_partition string, _blob_hub string, _blob_first bigint, "
+        "_blob_last bigint, _blob_events bigint"
     )
     return session.createDataFrame(rows, schema)
 
@@ -53,8 +64,7 @@ def quarantine_records(
         return
     prepare_table(session, url, _TYPES)
     bad = records.where(~fn.col("_reason").isin(GOOD, BLANK))
-    located = bad.join(blobs_frame(session, manifest), fn.expr(in_blob()), "left")
-    rows = located.select(
+    rows = _located(bad, blobs_frame(session, manifest)).select(
         fn.lit(manifest.run).alias("run_id"),
         fn.col("_reason").alias("reason"),
         fn.col("_blob").alias("blob"),
@@ -68,6 +78,21 @@ def quarantine_records(
     writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", this_run)
     writer.save(url)
     check_table(session, url)
+
+
+def _located(bad: DataFrame, blobs: DataFrame) -> DataFrame:
+    """Return each refused record once, with the one blob that is named for it.
+
+    Two writers of a partition may land an event twice, in blobs whose ranges overlap. And a hub
+    that was made again counts from 0 again: an event is of the last hub that was made before it.
+    """
+    was_there = fn.col("_blob_hub") <= fn.date_format("_enqueued_at", _HUB_FORMAT)
+    # Sail can order a window by columns only.
+    found = bad.join(blobs, fn.expr(in_blob()), "left").withColumn("_was_there", was_there)
+    of_record = Window.partitionBy("_partition", "_sequence", "_line", "_enqueued_at").orderBy(
+        fn.col("_was_there").desc_nulls_last(), fn.col("_blob_hub").desc_nulls_last(), "_blob"
+    )
+    return found.withColumn("_rank", fn.row_number().over(of_record)).where("_rank = 1")
 
 
 def _holds_rows_of(session: SparkSession, url: str, run: str) -> bool:

@@ -1,158 +1,158 @@
-"""raw → table: what one run does.
+"""raw → table: what one clean run does.
 
 It may be repeated, and killed anywhere: staged rows are only ever this attempt's, quarantined
-records replace those of the same run, and a row is merged only if it is newer than the table's.
+records replace those of the same run, and a version is merged only if the table does not have it,
+or something that beats it, already. That holds for each of the two tables by itself, so a run that
+was killed between them is made good by its repetition.
 """
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyspark.sql import functions as fn
 
 from transforms.clean import BLANK, GOOD, clean_records, clean_schema, read_events
-from transforms.columns import spark_type
-from transforms.delta import check_table, merge_rows, prepare_table
+from transforms.clean_table import clean_types, find_rows_changed
+from transforms.delta import check_table, merge_until_settled, prepare_table
+from transforms.drift import find_drift, look_every
 from transforms.errors import RunFailed
-from transforms.manifest import read_manifest
-from transforms.newest import columns_compared, is_newer, newest_rows, same_key
+from transforms.history import find_versions_changed, history_types
+from transforms.lineage import commit_note, lineage_of
+from transforms.newest import order_of, versions
 from transforms.quarantine import blobs_frame, in_blob, quarantine_records
 from transforms.result import TableWritten
-from transforms.storage import write_line
+from transforms.storage import STAGING_CODEC, write_line
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from shared.domain.dataset import Dataset
+    from transforms.clean_table import RowsChanged
     from transforms.manifest import Manifest
-
-_INSERTED, _UPDATED, _OLDER = "inserted", "updated", "older"
 
 
 class _Counted(NamedTuple):
-    """What the staged rows say; `keys` is how many rows the good records should have become."""
+    """What the staged records say; `keys` is how many rows they should become."""
 
     events: int
     records: int
     quarantined: int
+    ignored: int
     keys: int
-    inserted: int
-    updated: int
-    older: int
 
 
-def write_table(session: SparkSession, *, run: str, manifest_url: str) -> TableWritten:
+def write_table(session: SparkSession, manifest: Manifest) -> TableWritten:
     """Bring the run's records into its table; write and return the result.
 
-    Raise `RunFailed`, before anything is merged, when the manifest, the blobs or the table are not
-    what they must be.
+    Raise `RunFailed`, before anything is merged, when the blobs or the table are not what they
+    must be.
     """
-    manifest = read_manifest(session, manifest_url, run=run)
     dataset = manifest.dataset
-    types = _table_types(dataset)
-    existed = prepare_table(
-        session, manifest.table_url, types, partition_field=dataset.partition_field
-    )
+    _prepare_tables(session, manifest)
     # Random on purpose: a forgotten attempt that still runs must not touch this one's rows. The
     # function app's housekeeping deletes old staging folders; Spark cannot delete.
     staging_url = manifest.staging_url(secrets.token_hex(4))
     records = _stage_records(session, manifest, f"{staging_url}/records")
-    newest = _stage_newest(session, manifest, records, f"{staging_url}/newest", existed=existed)
-    counted = _count(records, newest, dataset)
+    counted = _count(records, manifest)
     if counted.events != manifest.events:
         _complain_of_blobs(session, records, manifest)
 
     quarantine_records(session, records, manifest, count=counted.quarantined)
-    if counted.inserted or counted.updated:
-        changes = newest.where(fn.col("_effect") != _OLDER).select(*types)
-        merge_rows(
-            session,
-            manifest.table_url,
-            changes,
-            same_key=same_key(dataset),
-            is_newer=is_newer(dataset),
-        )
+    history_version = _write_history(session, manifest, records, staging_url)
+    changed = _write_rows(session, manifest, records, staging_url, keys=counted.keys)
     written = TableWritten(
-        run=run,
+        run=manifest.run,
         dataset=dataset.name,
         events=counted.events,
+        bytes=manifest.size_bytes,
         records=counted.records,
-        duplicates=counted.records - counted.quarantined - counted.keys,
-        older=counted.older,
-        inserted=counted.inserted,
-        updated=counted.updated,
+        duplicates=counted.records - counted.quarantined - counted.ignored - counted.keys,
+        older=changed.older,
+        inserted=changed.inserted,
+        updated=changed.updated,
+        deleted=changed.deleted,
+        ignored=counted.ignored,
         quarantined=counted.quarantined,
         table_version=check_table(session, manifest.table_url),
+        history_version=history_version,
+        lineage=lineage_of(manifest),
+        drift=find_drift(records, dataset, sampled=look_every(manifest)),
     )
     write_line(session, manifest.result_url, written.to_json())
     return written
 
 
-def _table_types(dataset: Dataset) -> dict[str, str]:
-    """Return the table's columns: the dataset's in its order, then those that say where from."""
-    columns = {name: spark_type(column) for name, column in dataset.columns.items()}
-    return columns | {
-        "_sequence": "bigint",
-        "_line": "int",
-        "_partition": "string",
-        "_enqueued_at": "timestamp",
-        "_run": "string",
-    }
+def _prepare_tables(session: SparkSession, manifest: Manifest) -> None:
+    """Create or widen the table, and its history if it has one."""
+    dataset = manifest.dataset
+    types = {manifest.table_url: clean_types(dataset)}
+    if dataset.history:
+        types[manifest.history_url] = history_types(dataset)
+    for url, columns in types.items():
+        prepare_table(
+            session,
+            url,
+            columns,
+            partition_field=dataset.partition_field,
+            note=commit_note(manifest),
+        )
 
 
 def _stage_records(session: SparkSession, manifest: Manifest, url: str) -> DataFrame:
     """Parse every record once: what is not written out is computed again by each use."""
-    records = clean_records(read_events(session, manifest), manifest.dataset)
-    records.write.parquet(url)
+    events = read_events(session, manifest)
+    records = clean_records(events, manifest.dataset, look_every=look_every(manifest))
+    records.write.option("compression", STAGING_CODEC).parquet(url)
     return session.read.schema(clean_schema(manifest.dataset)).parquet(url)
 
 
-def _stage_newest(
-    session: SparkSession, manifest: Manifest, records: DataFrame, url: str, *, existed: bool
-) -> DataFrame:
-    """Find the newest row of each key, and its effect on the table; MERGE reads them repeatedly."""
-    dataset = manifest.dataset
-    types = _table_types(dataset)
-    newest = newest_rows(records, dataset).withColumn("_run", fn.lit(manifest.run)).alias("s")
-    effect = fn.lit(_INSERTED)
-    if existed:
-        table = session.read.format("delta").load(manifest.table_url)
-        present = table.select(*columns_compared(dataset)).alias("t")
-        newest = newest.join(present, fn.expr(same_key(dataset)), "left")
-        effect = (
-            fn.when(fn.col("t._sequence").isNull(), _INSERTED)
-            .when(fn.expr(is_newer(dataset)), _UPDATED)
-            .otherwise(_OLDER)
+def _write_history(
+    session: SparkSession, manifest: Manifest, records: DataFrame, staging_url: str
+) -> int | None:
+    """Bring every version into the history, if the dataset keeps one; return its Delta version."""
+    if not manifest.dataset.history:
+        return None
+    urls = (f"{staging_url}/history-{number}" for number in itertools.count())
+    merge_until_settled(
+        session,
+        manifest.history_url,
+        lambda: find_versions_changed(session, manifest, records, next(urls)),
+    )
+    return check_table(session, manifest.history_url)
+
+
+def _write_rows(
+    session: SparkSession, manifest: Manifest, records: DataFrame, staging_url: str, *, keys: int
+) -> RowsChanged:
+    """Bring the version that wins of each row into the table."""
+    urls = (f"{staging_url}/newest-{number}" for number in itertools.count())
+
+    def find() -> RowsChanged:
+        changed = find_rows_changed(session, manifest, records, next(urls))
+        assert changed.keys == keys, (
+            f"{keys} keys became {changed.keys} rows: is one twice in the table?"
         )
-    columns = [fn.col(f"s.{name}") for name in types]
-    newest.select(*columns, effect.alias("_effect")).write.parquet(url)
-    schema = ", ".join((*(f"`{name}` {kind}" for name, kind in types.items()), "_effect string"))
-    return session.read.schema(schema).parquet(url)
+        return changed
+
+    return merge_until_settled(session, manifest.table_url, find)
 
 
-def _count(records: DataFrame, newest: DataFrame, dataset: Dataset) -> _Counted:
-    """Count both staged frames at once; the keys once more, apart from what chose the newest."""
-    reason, effect = fn.col("_reason"), fn.col("_effect")
+def _count(records: DataFrame, manifest: Manifest) -> _Counted:
+    """Count the staged records; the keys apart from what chooses among their versions."""
+    order = order_of(manifest.dataset)
+    reason = fn.col("_reason")
+    good = reason == GOOD
     of_records = records.agg(
         fn.count_if(fn.col("_line") == 1).alias("events"),
         fn.count_if(reason != BLANK).alias("records"),
         fn.count_if(~reason.isin(GOOD, BLANK)).alias("quarantined"),
+        fn.count_if(good & fn.col("_deleted") & ~fn.lit(order.follows_deletions)).alias("ignored"),
     )
-    of_newest = newest.agg(
-        fn.count_if(effect == _INSERTED).alias("inserted"),
-        fn.count_if(effect == _UPDATED).alias("updated"),
-        fn.count_if(effect == _OLDER).alias("older"),
-    )
-    keys = records.where(reason == GOOD).select(*dataset.primary_key).distinct()
-    of_keys = keys.agg(fn.count("*").alias("keys"))
-    [row] = of_records.crossJoin(of_newest).crossJoin(of_keys).collect()
-    counted = _Counted(**row.asDict())
-    rows = counted.inserted + counted.updated + counted.older
-    assert rows == counted.keys, (
-        f"{counted.keys} keys became {rows} rows: is one twice in the table?"
-    )
-    return counted
+    keys = versions(records, order).select(*order.key).distinct()
+    [row] = of_records.crossJoin(keys.agg(fn.count("*").alias("keys"))).collect()
+    return _Counted(**row.asDict())
 
 
 def _complain_of_blobs(session: SparkSession, records: DataFrame, manifest: Manifest) -> None:

@@ -1,4 +1,4 @@
-"""Small files and folders, read through Spark: it holds the only credentials a run has.
+"""Files and folders, read and written through Spark: it holds the only credentials a run has.
 
 Spark raises when a path is absent, Sail finds nothing: both are "absent" here.
 """
@@ -11,7 +11,22 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import functions as fn
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from collections.abc import Mapping
+
+    from pyspark.sql import DataFrame, SparkSession
+
+
+#: Staged rows are read once or twice and forgotten: Zstandard would take longer to write them.
+STAGING_CODEC = "snappy"
+
+
+def stage_rows(
+    session: SparkSession, rows: DataFrame, url: str, types: Mapping[str, str]
+) -> DataFrame:
+    """Write rows out and return them as read back: what is not written is computed by each use."""
+    rows.select(*types).write.option("compression", STAGING_CODEC).parquet(url)
+    schema = ", ".join(f"`{name}` {kind}" for name, kind in types.items())
+    return session.read.schema(schema).parquet(url)
 
 
 def read_whole(session: SparkSession, url: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ import fastavro
 
 from shared.domain.raw_blob import SCHEMA
 from transforms.delta import table_types
-from transforms.raw_to_table import write_table
+from transforms.job import do_run
+from transforms.result import TableWritten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     from azure.storage.blob import BlobServiceClient
     from pyspark.sql import SparkSession
 
-    from transforms.result import TableWritten
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
-CONTAINERS = ("raw", "clean", "quarantine", "state")
+CONTAINERS = ("raw", "clean", "curated", "quarantine", "state")
+
+RECORDS = "dev.millrace.records"
+DELETIONS = "dev.millrace.deletions"
 
 type Json = dict[str, Any]
 #: A record as a dictionary, or the bytes of a line that no dictionary would give.
@@ -40,6 +43,8 @@ class Event:
     partition: str = "0"
     second: int | None = None
     quarantined: str = ""
+    id: str = ""
+    type: str = RECORDS
 
     @property
     def enqueued_at(self) -> datetime:
@@ -53,18 +58,29 @@ class Event:
             "offset": str(self.sequence),
             "enqueued_time": self.enqueued_at,
             "partition": self.partition,
-            "attributes": {"id": f"event-{self.sequence}"},
+            "attributes": {"id": self.id or f"event-{self.sequence}", "type": self.type},
             "quarantined": self.quarantined,
             "body": self.body,
         }
 
 
 def event(
-    sequence: int, *records: Record, partition: str = "0", second: int | None = None
+    sequence: int,
+    *records: Record,
+    partition: str = "0",
+    second: int | None = None,
+    id: str = "",  # noqa: A002 -- What CloudEvents calls it.
 ) -> Event:
     """An event of these records, one a line."""
     lines = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in records]
-    return Event(sequence=sequence, body=b"\n".join(lines), partition=partition, second=second)
+    body = b"\n".join(lines)
+    return Event(sequence=sequence, body=body, partition=partition, second=second, id=id)
+
+
+def deletions(sequence: int, *keys: str, partition: str = "0", second: int | None = None) -> Event:
+    """An event that says which records of `dataset()` are gone from the source."""
+    records = event(sequence, *({"id": key} for key in keys), partition=partition, second=second)
+    return replace(records, type=DELETIONS)
 
 
 def dataset(**changes: Any) -> Json:
@@ -107,10 +123,10 @@ class Lake:
         """Where the table is."""
         return self.url("clean", self.name)
 
-    def land(self, *events: Event) -> Json:
-        """Write a raw blob and return how a manifest names it."""
-        partition = events[0].partition
-        blob = f"{self.name}/{next(self._counter)}/p{partition}-{events[0].sequence:020d}.avro"
+    def land(self, *events: Event, hub: str = "20261120T000000") -> Json:
+        """Write a raw blob and return how a manifest names it; `hub` is when the hub was made."""
+        partition, first = events[0].partition, events[0].sequence
+        blob = f"{self.name}/{next(self._counter)}/p{partition}-{hub}-{first:020d}.avro"
         content = io.BytesIO()
         rows = [each.to_avro() for each in events]
         fastavro.writer(content, fastavro.parse_schema(SCHEMA), rows, codec="zstandard")
@@ -126,15 +142,18 @@ class Lake:
         }
 
     def plan(self, run: str, *blobs: Json, dataset: Mapping[str, Any]) -> str:
-        """Write a run's manifest and return its URL."""
+        """Write a clean run's manifest and return its URL."""
+        return self.plan_any(run, dataset={"name": self.name, **dataset}, blobs=blobs)
+
+    def plan_any(self, run: str, **content: Any) -> str:
+        """Write a manifest of any kind and return its URL."""
         manifest = {
             "version": 1,
             "run": run,
-            "dataset": {"name": self.name, **dataset},
             "document": "0" * 64,
             "plannedAt": "2026-11-20T18:00:00Z",
             "storage": {container: self.url(container) for container in CONTAINERS},
-            "blobs": blobs,
+            **content,
         }
         path = f"manifests/{self.name}/{run}.json"
         self.put("state", path, json.dumps(manifest).encode())
@@ -146,7 +165,9 @@ class Lake:
 
     def run_planned(self, run: str, manifest_url: str) -> TableWritten:
         """Do a planned run."""
-        return write_table(self.session, run=run, manifest_url=manifest_url)
+        done = do_run(self.session, run=run, manifest_url=manifest_url)
+        assert isinstance(done, TableWritten)
+        return done
 
     def run_events(self, run: str, *events: Event, **changes: Any) -> TableWritten:
         """Land events in one blob and run over it, with `dataset(**changes)`."""
@@ -166,17 +187,27 @@ class Lake:
 
     def rows(self) -> list[Json]:
         """The table, ordered by everything in it."""
-        return self._read(self.table_url)
+        return self.read(self.table_url)
 
     def values(self, *names: str) -> list[tuple[Any, ...]]:
         """Some columns of the table."""
         return [tuple(row[name] for name in names) for row in self.rows()]
 
+    def history(self, *names: str) -> list[tuple[Any, ...]]:
+        """Some columns of the history as people see it: without repetitions and deletions."""
+        seen = [
+            row
+            for row in self.read(f"{self.table_url}_history")
+            if not (row["_deleted"] or row["_repeated"])
+        ]
+        return [tuple(row[name] for name in names) for row in seen]
+
     def quarantined(self) -> list[Json]:
         """The records in quarantine."""
-        return self._read(self.url("quarantine", f"refused/{self.name}"))
+        return self.read(self.url("quarantine", f"refused/{self.name}"))
 
-    def _read(self, url: str) -> list[Json]:
+    def read(self, url: str) -> list[Json]:
+        """A Delta table, ordered by everything in it."""
         if table_types(self.session, url) is None:
             return []
         rows = self.session.read.format("delta").load(url).collect()

@@ -3,43 +3,17 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shared.domain.dataset import Dataset
-from tests.transforms.lake import Event, event
-from transforms.clean import RAW_SCHEMA, clean_records
+from tests.transforms.cleaned import at, clean, read_one
+from tests.transforms.lake import event
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-
-def clean(session: SparkSession, columns: dict[str, Any], *events: Event) -> list[dict[str, Any]]:
-    """Return the rows that become of some events."""
-    document = {"name": "d", "consumes": "m", "primaryKey": [next(iter(columns))]}
-    rows = [
-        (each.sequence, each.enqueued_at, each.partition, each.quarantined, each.body)
-        for each in events
-    ]
-    frame = session.createDataFrame(rows, RAW_SCHEMA)
-    dataset = Dataset.model_validate(document | {"columns": columns})
-    cleaned = clean_records(frame, dataset).orderBy("_sequence", "_line").collect()
-    return [row.asDict() for row in cleaned]
-
-
-def read_one(session: SparkSession, column: dict[str, Any], *values: Any) -> list[tuple[Any, str]]:
-    """Return what becomes of some values of one column, each with its reason."""
-    records = [json.dumps({"c": value}).encode() for value in values]
-    rows = clean(session, {"c": column}, event(0, *records))
-    return [(row["c"], row["_reason"]) for row in rows]
-
-
-def at(*parts: int) -> datetime:
-    """A time as Sail hands it over: in UTC, without saying so."""
-    return datetime(*parts, tzinfo=UTC).replace(tzinfo=None)  # type: ignore[misc,arg-type] # Splat.
 
 
 GOOD_VALUES = [
@@ -57,6 +31,9 @@ GOOD_VALUES = [
     ("decimal(10,2)", 1.5, Decimal("1.50")),
     ("decimal(10, 2)", "12345678.905", Decimal("12345678.91")),
     ("decimal(38,9)", "12345678901234567890.123456789", Decimal("12345678901234567890.123456789")),
+    ("decimal(12,4)", 1e-4, Decimal("0.0001")),
+    ("decimal(30,8)", 1.5e-7, Decimal("0.00000015")),
+    ("decimal(30,0)", "1.5E+22", Decimal(15 * 10**21)),
     ("boolean", True, True),
     ("boolean", "false", False),
     ("boolean", 1, True),
@@ -66,6 +43,9 @@ GOOD_VALUES = [
     ("timestamp", "2026-11-20T12:00:00Z", at(2026, 11, 20, 12)),
     ("timestamp", "2026-11-20T12:00:00.123456+02:00", at(2026, 11, 20, 10, 0, 0, 123456)),
     ("timestamp", "2026-11-20 12:00:00", at(2026, 11, 20, 12)),
+    ("timestamp", "2026-11-20T12:00Z", at(2026, 11, 20, 12)),
+    ("timestamp", "2026-11-20 12:00+0130", at(2026, 11, 20, 10, 30)),
+    ("timestamp", "9999-12-31T23:59:59.999999Z", at(9999, 12, 31, 23, 59, 59, 999_999)),
     ("timestamp", "2026-11-20", at(2026, 11, 20)),
     ("json", {"b": 1, "a": [True, None]}, '{"b":1,"a":[true,null]}'),
     ("json", [1, "x"], '[1,"x"]'),
@@ -126,10 +106,34 @@ def test_epoch_is_a_time(session: SparkSession, column: str, value: Any, expecte
 def test_time_that_no_reader_knows_is_a_reason(session: SparkSession, kind: str) -> None:
     """Milliseconds taken for seconds are the year 58,859, on which engines disagree."""
     values = [1_795_176_000_000, 10**25, "2026-11-20", "x"]
+    texts = ["0000-12-31", "9999-12-31T23:59:59-01:00"]
 
     found = read_one(session, {"type": kind, "format": "epochSeconds"}, *values)
+    found += read_one(session, {"type": kind}, *texts)
 
-    assert found == [(None, f"c:not-a-{kind}")] * len(values)
+    assert found == [(None, f"c:not-a-{kind}")] * 6
+
+
+def test_numbers_keep_every_digit_that_fits(session: SparkSession) -> None:
+    """Money and measurements must not change on the way; a double would round them."""
+    written = [b"99999999999999.9999", b"0.30000000000000001", b"1.000000000000000001", b"-0.10"]
+    doubles = [0.9257857896092999, 0.1 + 0.2, 1.3742982921116053e51, 2.5e-300, 100.0]
+    as_json = [b'{"c":%s}' % number for number in written]
+
+    exact = clean(session, {"c": {"type": "decimal(38,18)"}}, event(0, *as_json))
+    found = read_one(session, {"type": "double"}, *doubles)
+
+    assert [row["c"] for row in exact] == [Decimal(number.decode()) for number in written]
+    assert [value for value, _ in found] == doubles
+
+
+def test_json_keeps_its_numbers_as_they_are_written(session: SparkSession) -> None:
+    """Whoever takes a part as JSON wants to read it himself, to the last digit."""
+    line = b'{"c": {"n": [1.10, 0.9257857896092999, 12345678901234567890123]}}'
+
+    [row] = clean(session, {"c": {"type": "json"}}, event(0, line))
+
+    assert row["c"] == '{"n": [1.10, 0.9257857896092999, 12345678901234567890123]}'
 
 
 def test_paths_lead_into_objects_and_arrays(session: SparkSession) -> None:

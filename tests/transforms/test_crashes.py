@@ -8,15 +8,16 @@ import pytest
 
 from tests.transforms.lake import Lake, dataset, event, thing
 from transforms import raw_to_table
+from transforms.clean_table import find_rows_changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 STEPS = (
     "prepare_table",
-    "_stage_newest",
+    "find_rows_changed",
     "quarantine_records",
-    "merge_rows",
+    "merge_until_settled",
     "write_line",
 )
 
@@ -53,7 +54,7 @@ def test_run_killed_after_any_step_and_repeated_ends_alike(
 
     result = lake.run_planned("r1", url)
 
-    merged_before = step in ("merge_rows", "write_line")
+    merged_before = step in ("merge_until_settled", "write_line")
     assert (result.inserted, result.updated, result.older) == (
         (0, 0, 3) if merged_before else (1, 1, 1)
     )
@@ -66,7 +67,7 @@ def test_run_killed_after_any_step_and_repeated_ends_alike(
     assert sorted(bytes(row["body"]) for row in lake.quarantined()) == [b"new", b"old"]
 
 
-@pytest.mark.parametrize("step", ["_stage_newest", "merge_rows"])
+@pytest.mark.parametrize("step", ["find_rows_changed", "merge_until_settled"])
 def test_run_overtaken_by_another_puts_nothing_back(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -97,14 +98,14 @@ def test_forgotten_attempt_of_the_same_run_is_harmless(
     """Two attempts of one run at once must not read each other's half-written rows."""
     blob = lake.land(event(0, thing("a"), b"bad", thing("b")))
     url = lake.plan("r1", blob, dataset=dataset())
-    original = raw_to_table._stage_newest
+    original = find_rows_changed
 
     def overtaken(*arguments: Any, **options: Any) -> Any:
-        monkeypatch.setattr(raw_to_table, "_stage_newest", original)
+        monkeypatch.setattr(raw_to_table, "find_rows_changed", original)
         lake.run_planned("r1", url)
         return original(*arguments, **options)
 
-    monkeypatch.setattr(raw_to_table, "_stage_newest", overtaken)
+    monkeypatch.setattr(raw_to_table, "find_rows_changed", overtaken)
     lake.run_planned("r1", url)
 
     assert lake.values("id", "_run") == [("a", "r1"), ("b", "r1")]

@@ -54,6 +54,7 @@ def test_columns_stand_in_the_document_s_order(lake: Lake) -> None:
         ("_partition", "string"),
         ("_enqueued_at", "timestamp"),
         ("_run", "string"),
+        ("_deleted", "boolean"),
         ("b", "date"),
     ]
 
@@ -80,15 +81,20 @@ def test_version_is_right_beyond_a_checkpoint(lake: Lake) -> None:
     assert delta_table(lake).version() == 13
 
 
-@pytest.mark.parametrize("container", ["clean", "quarantine"])
-def test_table_that_synapse_cannot_read_fails_the_run(lake: Lake, container: str) -> None:
+@pytest.mark.parametrize(
+    ("container", "folder"),
+    [("clean", "{}"), ("clean", "{}_history"), ("quarantine", "refused/{}")],
+)
+def test_table_that_synapse_cannot_read_fails_the_run(
+    lake: Lake, container: str, folder: str
+) -> None:
     """Somebody else's deletion vectors must be noticed before a person's query fails."""
-    lake.run_events("r1", event(0, thing("a"), b"bad"))
-    folder = {"clean": lake.name, "quarantine": f"refused/{lake.name}"}[container]
-    demand_deletion_vectors(lake, container, folder, version=2)
+    lake.run_events("r1", event(0, thing("a"), b"bad"), history=True)
+    demand_deletion_vectors(lake, container, folder.format(lake.name), version=2)
+    url = lake.url(container, folder.format(lake.name))
 
-    with pytest.raises(RunFailed, match=f"Synapse cannot read the table at abfss://{container}"):
-        lake.run_events("r2", event(1, thing("a", updated=2), b"bad"))
+    with pytest.raises(RunFailed, match=f"Synapse cannot read the table at {url}:"):
+        lake.run_events("r2", event(1, thing("a", updated=2), b"bad"), history=True)
 
 
 def test_protocol_is_found_in_a_checkpoint(lake: Lake) -> None:

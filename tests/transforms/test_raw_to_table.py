@@ -30,13 +30,18 @@ def test_records_become_rows_and_the_result_adds_up(lake: Lake) -> None:
         run="r1",
         dataset=lake.name,
         events=2,
+        bytes=blob["bytes"],
         records=4,
         duplicates=1,
         older=0,
         inserted=2,
         updated=0,
+        deleted=0,
+        ignored=0,
         quarantined=1,
         table_version=1,
+        lineage=result.lineage,
+        drift={"newFields": {}, "missingColumns": [], "typeChanged": {"value": 1}},
     )
 
 
@@ -176,6 +181,20 @@ def test_record_that_is_good_now_leaves_quarantine(lake: Lake) -> None:
 
     assert (result.quarantined, result.inserted, result.older) == (0, 1, 1)
     assert lake.quarantined() == []
+
+
+@pytest.mark.parametrize("history", [False, True])
+def test_blobs_that_repeat_one_another_give_each_row_once(lake: Lake, *, history: bool) -> None:
+    """A fork of a chain leaves two blobs with some of the same events."""
+    once, again = event(1, thing("a", value=1), thing("b")), event(2, thing("a", value=2))
+    blobs = [lake.land(event(0, thing("a")), once), lake.land(once, again)]
+
+    result = lake.run("r1", *blobs, dataset=dataset(history=history))
+
+    assert (result.events, result.records, result.inserted, result.duplicates) == (4, 6, 2, 4)
+    assert lake.values("id", "value") == [("a", 2.0), ("b", 1.0)]
+    if history:
+        assert lake.history("id", "value") == [("a", 1.0), ("a", 2.0), ("b", 1.0)]
 
 
 @pytest.mark.parametrize("lost", [0, 1], ids=["first", "second"])

@@ -1,0 +1,16 @@
+-- Earthquakes of each day (UTC), by how strong they were: for charts and a first look.
+select
+    cast(occurred as date) as day,
+    case
+        when magnitude is null then 'unknown'
+        when magnitude < 2.5 then 'minor'
+        when magnitude < 4.5 then 'light'
+        when magnitude < 6.0 then 'moderate'
+        else 'strong'
+    end as magnitude_class,
+    count(*) as earthquakes,
+    max(magnitude) as magnitude_max,
+    count_if(tsunami) as tsunami_warnings
+from earthquakes
+where kind = 'earthquake'
+group by 1, 2
