@@ -65,7 +65,7 @@ def document() -> Document:
 
 
 def schedule(source: Source) -> str:
-    """When a source is polled: its own schedule, unless the setting `POLL_SCHEDULE` says another."""
+    """When a source is polled: its own schedule, unless `POLL_SCHEDULE` says another."""
     return os.environ.get("POLL_SCHEDULE") or source.schedule  # noqa: TID251 -- Read once.
 
 

@@ -8,6 +8,7 @@ take a fifth of the memory: a million records take 33 MB.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import batched
 from typing import TYPE_CHECKING
 
 import orjson
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from shared.domain.record import Records
     from shared.domain.source import Source
 
-#: From here on memory counts for more than time; so many take 25 MB in a dictionary.
+#: From here on memory counts for more than time; so many take 24 MB in a dictionary.
 FEW = 100_000
 HASH_BYTES, CONTENT_BYTES = 8, 7
 #: The content of a record that is on its way to the hub, or of one whose deletion is: it equals
@@ -47,20 +48,22 @@ class Seen:
 
     def __init__(self) -> None:
         """Nothing is known."""
-        self._few: dict[bytes, bytes] = {}
-        self._met: set[bytes] = set()
+        self._met: dict[bytes, bytes] = {}
+        self._unmet: dict[bytes, bytes] = {}
         self._many: Many | None = None
 
     def __len__(self) -> int:
-        return len(self._few) if self._many is None else len(self._many)
+        few = len(self._met) + len(self._unmet)
+        return few if self._many is None else len(self._many)
 
     def __contains__(self, name: bytes) -> bool:
-        return name in self._few if self._many is None else name in self._many
+        if self._many is not None:
+            return name in self._many
+        return name in self._met or name in self._unmet
 
     def load(self, entries: bytes) -> None:
         """Take entries from a journal; later ones win."""
-        if self._many is None and len(self._few) + len(entries) // ENTRY_BYTES > FEW:
-            self._turn_to_many()
+        self._make_room(len(entries) // ENTRY_BYTES)
         for start in range(0, len(entries), ENTRY_BYTES):
             name, content = entries[start : start + 8], entries[start + 8 : start + 15]
             if content == GONE:
@@ -73,128 +76,120 @@ class Seen:
         if self._many is not None:
             self._many.put(name, content, MET if met else NOT_MET)
             return
-        self._few[name] = content
-        if met:
-            self._met.add(name)
-        else:
-            self._met.discard(name)
+        (self._unmet if met else self._met).pop(name, None)
+        (self._met if met else self._unmet)[name] = content
 
     def put_all(self, names: Sequence[bytes], contents: Sequence[bytes]) -> None:
         """Note many that were met."""
-        if self._many is None and len(self._few) + len(names) > FEW:
-            self._turn_to_many()
-        if self._many is None:
-            self._few.update(zip(names, contents, strict=True))
-            self._met.update(names)
+        self._make_room(len(names))
+        if self._many is None and self._unmet.keys().isdisjoint(names):
+            self._met.update(zip(names, contents, strict=True))
             return
         for name, content in zip(names, contents, strict=True):
-            self._many.put(name, content, MET)
+            self.put(name, content, met=True)
 
     def sift(self, names: Sequence[bytes], contents: Sequence[bytes], *, all_: bool) -> Sifted:
         """Tell news from what is known, and remember it; `all_` takes everything for news.
 
-        A second content under a name already met in this walk goes by another name: a source whose
-        names are not unique would otherwise look changed at every poll.
+        Records of one name count as one: all of them are news, in their order, or none. Otherwise a
+        source whose names are not unique would look changed at every poll.
         """
-        if self._many is None and len(self._few) + len(names) > FEW:
-            self._turn_to_many()
-        fresh, repeated, added = (
-            self._sift_few(names, contents, all_=all_)
-            if self._many is None
-            else self._many.sift(names, contents, all_=all_)
-        )
-        if len(fresh) < len(names):
-            names, contents = [names[i] for i in fresh], [contents[i] for i in fresh]
-        again = {number: other for number, other in repeated.items() if other}
-        if again:
-            renamed = zip(fresh, names, strict=True)
-            names = [again.get(number, name) for number, name in renamed]
+        self._make_room(len(names) - len(self._unmet))
+        unique = dict.fromkeys(names)
+        if len(unique) == len(names):
+            fresh, added, repeated = self._sift(names, contents, all_=all_)
+            if len(fresh) < len(names):
+                names, contents = [names[i] for i in fresh], [contents[i] for i in fresh]
+            return Sifted(
+                fresh=fresh, names=names, contents=contents, added=added, repeated=repeated
+            )
+        return self._sift_together(names, contents, all_=all_)
+
+    def _sift_together(
+        self, names: Sequence[bytes], contents: Sequence[bytes], *, all_: bool
+    ) -> Sifted:
+        """Sift records of which some bear one name."""
+        places: dict[bytes, list[int]] = {}
+        for number, name in enumerate(names):
+            places.setdefault(name, []).append(number)
+        unique = list(places)
+        joined = [
+            contents[where[0]]
+            if len(where) == 1
+            else xxh3_64_digest(b"".join([contents[i] for i in where]))[:CONTENT_BYTES]
+            for where in places.values()
+        ]
+        fresh, added, repeated = self._sift(unique, joined, all_=all_)
         return Sifted(
-            fresh=fresh, names=names, contents=contents, added=added, repeated=len(repeated)
+            fresh=sorted(i for number in fresh for i in places[unique[number]]),
+            names=[unique[number] for number in fresh],
+            contents=[joined[number] for number in fresh],
+            added=[places[unique[number]][0] for number in added],
+            repeated=repeated,
         )
 
     def vanished(self) -> list[bytes]:
         """The names that this walk has not met."""
-        if self._many is not None:
-            return self._many.vanished()
-        return [name for name in self._few if name not in self._met]
+        return list(self._unmet) if self._many is None else self._many.vanished()
 
     def forget_marks(self) -> None:
         """A new walk has met nothing yet."""
-        self._met.clear()
         if self._many is not None:
             self._many.forget_marks()
+        self._met.update(self._unmet)
+        self._met, self._unmet = {}, self._met
 
     def pieces(self, size: int) -> Iterator[bytes]:
         """All entries, with their marks, in pieces of about `size` bytes: a whole new journal."""
         if self._many is not None:
             yield from self._many.pieces(size)
             return
-        items = list(self._few.items())
         step = max(1, size // ENTRY_BYTES)
-        for start in range(0, len(items), step):
-            yield b"".join(
-                [
-                    name + content + (MET if name in self._met else NOT_MET)
-                    for name, content in items[start : start + step]
-                ]
-            )
+        for entries, mark in ((self._met, MET), (self._unmet, NOT_MET)):
+            for some in batched(entries.items(), step, strict=False):
+                yield b"".join([name + content + mark for name, content in some])
 
-    def _sift_few(
+    def _sift(
         self, names: Sequence[bytes], contents: Sequence[bytes], *, all_: bool
-    ) -> tuple[Sequence[int], dict[int, bytes], Sequence[int]]:
-        few, met = self._few, self._met
-        if few.keys().isdisjoint(names):
-            before = len(few)
-            few.update(zip(names, contents, strict=True))
-            if len(few) - before == len(names):  # All are new, and none comes twice.
-                met.update(names)
-                return range(len(names)), {}, range(len(names))
-            for name in names:
-                few.pop(name, None)
+    ) -> tuple[Sequence[int], Sequence[int], int]:
+        """Positions of news, and of what is new; how many were met before in this walk."""
+        if self._many is not None:
+            return self._many.sift(names, contents, all_=all_)
+        met, unmet, everything = self._met, self._unmet, range(len(names))
+        if met.keys().isdisjoint(names) and unmet.keys().isdisjoint(names):
+            met.update(zip(names, contents, strict=True))
+            return everything, everything, 0
         fresh: list[int] = []
         added: list[int] = []
-        repeated: dict[int, bytes] = {}
-        for number, (name, content) in enumerate(zip(names, contents, strict=True)):
-            known = few.get(name)
-            if name in met:
-                repeated[number], is_known = self._go_by_another(name, content)
-                if is_known and not (all_ and repeated[number]):
-                    continue
-            else:
-                met.add(name)
-                if known == content and not all_:
-                    continue
+        repeated = 0
+        for number, name, content in zip(everything, names, contents, strict=True):
+            known = met.get(name)
+            if known == content:
+                repeated += 1
+                continue
+            if known is None:
+                known = unmet.pop(name, None)
                 if known is None:
                     added.append(number)
-                few[name] = content
-            fresh.append(number)
-        return fresh, repeated, added
-
-    def _go_by_another(self, name: bytes, content: bytes) -> tuple[bytes, bool]:
-        """The name (empty: its own) of a content that comes under a name already met."""
-        if self._few[name] == content:
-            return b"", True
-        while True:
-            name = xxh3_64_digest(name)
-            known = self._few.get(name)
-            if known == content or name not in self._met:
-                self._few[name] = content
-                self._met.add(name)
-                return name, known == content
+            met[name] = content
+            if known != content or all_:
+                fresh.append(number)
+        return fresh, added, repeated
 
     def _drop(self, name: bytes) -> None:
         if self._many is not None:
             self._many.drop(name)
-        self._few.pop(name, None)
-        self._met.discard(name)
+        self._met.pop(name, None)
+        self._unmet.pop(name, None)
 
-    def _turn_to_many(self) -> None:
+    def _make_room(self, more: int) -> None:
+        """Turn to the form for many when so many more would be too many for a dictionary."""
+        if self._many is not None or len(self) + more <= FEW:
+            return
         self._many = Many()
-        while self._few:  # One by one, so that nothing is held twice.
-            name, content = self._few.popitem()
-            self._many.put(name, content, MET if name in self._met else NOT_MET)
-        self._met.clear()
+        for entries, mark in ((self._met, MET), (self._unmet, NOT_MET)):
+            while entries:  # One by one, so that nothing is held twice.
+                self._many.put(*entries.popitem(), mark)
 
 
 def entries_of(names: Sequence[bytes], content: bytes) -> bytes:

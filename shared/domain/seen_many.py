@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xxhash import xxh3_64_digest
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -53,32 +51,35 @@ class Many:
 
     def sift(
         self, names: Sequence[bytes], contents: Sequence[bytes], *, all_: bool
-    ) -> tuple[Sequence[int], dict[int, bytes], Sequence[int]]:
-        """Positions of news; other names of what came again; positions of what is new."""
+    ) -> tuple[Sequence[int], Sequence[int], int]:
+        """Positions of news, and of what is new; how many were met before in this walk."""
         fresh: list[int] = []
         added: list[int] = []
-        repeated: dict[int, bytes] = {}
+        repeated = 0
         buckets = self._buckets
         for number, (name, content) in enumerate(zip(names, contents, strict=True)):
-            bucket = buckets.get(name[:2])
-            at = -1 if bucket is None else bucket.find(name)
-            if bucket is not None and at % ENTRY_BYTES and at >= 0:
+            first = name[:2]
+            bucket = buckets.get(first)
+            if bucket is None:
+                bucket = buckets[first] = bytearray()
+            at = bucket.find(name)
+            if at % ENTRY_BYTES and at >= 0:
                 at = _find(bucket, name)
-            if bucket is None or at < 0:
-                buckets.setdefault(name[:2], bytearray()).extend(name + content + MET)
+            if at < 0:
+                bucket += name + content + MET
                 added.append(number)
+            elif bucket[at + 8 : at + 15] != content:
+                bucket[at + 8 : at + ENTRY_BYTES] = content + MET
             elif bucket[at + 15]:
-                repeated[number], known = self._go_by_another(name, content, bucket, at)
-                if known and not (all_ and repeated[number]):
-                    continue
-            elif bucket[at + 8 : at + 15] == content and not all_:
-                bucket[at + 15] = 1
+                repeated += 1
                 continue
             else:
-                bucket[at + 8 : at + ENTRY_BYTES] = content + MET
+                bucket[at + 15] = 1
+                if not all_:
+                    continue
             fresh.append(number)
         self._count += len(added)
-        return fresh, repeated, added
+        return fresh, added, repeated
 
     def vanished(self) -> list[bytes]:
         """The names that this walk has not met."""
@@ -104,21 +105,6 @@ class Many:
                 held.clear()
         if held:
             yield bytes(held)
-
-    def _go_by_another(
-        self, name: bytes, content: bytes, bucket: bytearray, at: int
-    ) -> tuple[bytes, bool]:
-        """The name (empty: its own) of a content that comes under a name already met."""
-        if bucket[at + 8 : at + 15] == content:
-            return b"", True
-        while True:
-            name = xxh3_64_digest(name)
-            bucket = self._buckets.setdefault(name[:2], bytearray())
-            at = _find(bucket, name)
-            known = at >= 0 and bucket[at + 8 : at + 15] == content
-            if known or at < 0 or not bucket[at + 15]:
-                self.put(name, content, MET)
-                return name, known
 
 
 def _find(bucket: bytearray, name: bytes) -> int:

@@ -44,6 +44,7 @@ FULL = Run(
     ended_at=NOON + timedelta(milliseconds=4567),
     message="'quoted' \"\\ späť; 東京 😀\nsecond line; DROP TABLE runs;--",
     counts={"records": 2**40, "inserted": 3, "tableVersion": 0, "other": -1},
+    traceparent="00-11111111111111111111111111111111-aaaaaaaaaaaaaaaa-01",
 )
 
 

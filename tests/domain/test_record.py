@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.errors import BadRecord
-from shared.domain.record import Record, pack, records_of
+from shared.domain.json_page import records_of
+from shared.domain.record import pack
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -87,14 +88,8 @@ def test_one_key_stays_in_one_group() -> None:
 def test_packing_keeps_every_record_in_order(bodies: list[bytes], bytes_max: int) -> None:
     """Packing is for price; it must not be seen in the result."""
     clean = [body.replace(b"\n", b" ") for body in bodies]
-    records = [_record(body) for body in clean]
 
-    packed = list(pack(records, bytes_max=bytes_max))
+    packed = list(pack(clean, bytes_max=bytes_max))
 
     assert [line for body, _ in packed for line in body.split(b"\n")] == clean
     assert all(len(body) <= bytes_max or count == 1 for body, count in packed)
-
-
-def _record(body: bytes) -> Record:
-
-    return Record(body=body, key="")

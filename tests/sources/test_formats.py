@@ -1,0 +1,204 @@
+"""Formats: records out of every kind of page, as the source wrote them, or a clear refusal."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+
+from shared.domain import page_reader
+from shared.domain.errors import BadRecord
+from shared.domain.json_page import JsonPaths
+from shared.domain.page_reader import JsonReader, LineReader, PageReader, TableReader
+from tests.source_tool import polling, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PATHS = JsonPaths(records="items", keys=("id",), beside=("next",))
+LINES = JsonPaths(keys=("id",))
+
+
+def read(reader: PageReader, pieces: Iterable[bytes]) -> tuple[list[bytes], dict[str, Any], int]:
+    """All bodies, what is beside them, and in how many batches they came."""
+    batches = [records for piece in pieces for records in reader.feed(piece)]
+    last, beside = reader.finish()
+    batches.append(last)
+    return [body for records in batches for body in records.bodies], beside, len(batches)
+
+
+def cut(text: bytes, size: int) -> list[bytes]:
+    """A text in pieces, as a network gives it."""
+    return [text[at : at + size] for at in range(0, len(text), size)]
+
+
+async def answered(body: bytes | str, *, content_type: str = "", **source: Any) -> list[Any]:
+    """The records that a poll of this answer sends."""
+    content = body.encode() if isinstance(body, str) else body
+    headers = {"Content-Type": content_type or "application/json"}
+    async with (
+        running(lambda _: web.Response(body=content, headers=headers)) as tool,
+        polling(tool.url, **source) as world,
+    ):
+        try:
+            await world.poll()
+        except BadRecord:
+            entries = world.quarantine.entries.values()
+            assert [entry.body for entry in entries] == [content[: 64 * 1024]]
+            assert not world.sent() or source.get("format") == "ndjson"
+            raise
+        return world.sent()
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_large_json_page_is_cut_into_pieces(
+    monkeypatch: pytest.MonkeyPatch, size: int, indent: int | None
+) -> None:
+    """A page larger than memory has records that are not."""
+    monkeypatch.setattr(page_reader, "WHOLE_BYTES", 500)
+    monkeypatch.setattr(page_reader, "_PIECE_BYTES", 300)
+    records = [
+        {"id": number, "t": '},{"é\\', "n": [{"x": 1}, {"y": []}], "u": "x" * (number % 37)}
+        for number in range(60)
+    ]
+    text = json.dumps({"a": [{}], "items": records, "next": "u"}, indent=indent, ensure_ascii=False)
+
+    bodies, beside, batches = read(JsonReader(PATHS), cut(text.encode(), size))
+
+    assert [json.loads(body) for body in bodies] == records
+    assert beside == {"next": "u"}
+    assert batches > 5
+
+
+def test_large_json_page_that_is_cut_off_is_refused_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What came before is sent; that the page is not whole must still be known."""
+    monkeypatch.setattr(page_reader, "WHOLE_BYTES", 100)
+    monkeypatch.setattr(page_reader, "_PIECE_BYTES", 100)
+    text = json.dumps({"items": [{"id": number} for number in range(100)]}).encode()
+
+    with pytest.raises(BadRecord, match="not-json"):
+        read(JsonReader(PATHS), cut(text[:-3], 50))
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_lines_are_records(size: int) -> None:
+    """NDJSON comes as it came; only line ends and empty lines go."""
+    text = b'{"id":1,"t":"\xc3\xa9"}\r\n\n {"id": 2}\n{"id":3.50}'
+
+    bodies, _, _ = read(LineReader(LINES), cut(text, size))
+
+    assert bodies == [b'{"id":1,"t":"\xc3\xa9"}', b'{"id": 2}', b'{"id":3.50}']
+
+
+def test_line_that_is_no_json_is_passed_on_and_harms_no_other() -> None:
+    """The transform refuses it with its reason, and a person can repair it."""
+    text = b'{"id":1}\n{"id":2\n"x":3}\n{"id":4}\n'
+
+    bodies, _, _ = read(LineReader(LINES), [text])
+
+    assert bodies == text.split(b"\n")[:4]
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_rows_of_a_table_become_objects(size: int) -> None:
+    """Quotes may hold separators, quotes and line breaks; an empty field is nothing."""
+    text = 'id,name,note\r\n1,"a, b","say ""hi""\nthere"\r\n2,é,\r\n3,x,y,z\r\n4,last,'
+
+    bodies, _, _ = read(TableReader(LINES, delimiter=","), cut(text.encode(), size))
+
+    assert [json.loads(body) for body in bodies] == [
+        {"id": "1", "name": "a, b", "note": 'say "hi"\nthere'},
+        {"id": "2", "name": "é", "note": None},
+        {"id": "3", "name": "x", "note": "y", "_extra": ["z"]},
+        {"id": "4", "name": "last", "note": None},
+    ]
+
+
+async def test_geojson_has_its_records_in_features() -> None:
+    """Nobody should have to write it down."""
+    body = '{"type":"FeatureCollection","features":[{"id":"a"},{"id":"b"}]}'
+
+    sent = await answered(body, format="geojson", records="")
+
+    assert sorted(record["id"] for record in sent) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "more"),
+    [
+        ('[{"id":1,"t":"café"}]'.encode("latin-1"), "application/json; charset=ISO-8859-1", {}),
+        ('[{"id":1,"t":"café"}]'.encode("cp1252"), "application/json", {"charset": "cp1252"}),
+        ('[{"id":1,"t":"café"}]'.encode("utf-16"), "application/json", {}),
+        ('\ufeff[{"id":1,"t":"café"}]'.encode(), "application/json", {}),
+        ('[{"id":1,"t":"café"}]'.encode(), "application/json; charset=unheard-of", {}),
+    ],
+    ids=["declared", "corrected", "byte order mark", "utf-8 with one", "unknown"],
+)
+async def test_other_character_sets_are_converted(
+    body: bytes, content_type: str, more: dict[str, str]
+) -> None:
+    """Everything behind the poll is UTF-8."""
+    sent = await answered(body, content_type=content_type, records="", **more)
+
+    assert sent == [{"id": 1, "t": "café"}]
+
+
+@pytest.mark.parametrize(
+    ("body", "source", "reason", "tells"),
+    [
+        ("", {}, "empty-body", "empty body"),
+        ("  \n", {}, "empty-body", "empty body"),
+        ("<html>busy</html>", {}, "not-json", "HTML"),
+        ('{"kind": "Listing", "items": [{"id": 1}]', {}, "not-json", "cut off"),
+        ('{"error": "busy"}', {}, "not-json", "'items' is missing"),
+        ('{"items": {"id": 1}}', {}, "not-json", "not an array"),
+        (b'{"items":[{"id":"\xff"}]}', {}, "not-utf8", "byte 17"),
+        ("<html>busy</html>", {"format": "ndjson", "records": ""}, "not-json", "HTML"),
+        ('{"id":1}\n{"id":', {"format": "ndjson", "records": ""}, "not-json", "cut off"),
+        ("", {"format": "ndjson", "records": ""}, "empty-body", "empty body"),
+        ("<html>\n", {"format": "csv", "records": ""}, "not-csv", "HTML"),
+        ("id,id\n1,2\n", {"format": "csv", "records": ""}, "not-csv", "one twice"),
+        ("id,b,c\n1,2", {"format": "csv", "records": ""}, "not-csv", "cut off"),
+    ],
+)
+async def test_page_that_is_not_what_it_claims_is_kept_and_explained(
+    body: str, source: dict[str, str], reason: str, tells: str
+) -> None:
+    """The first bytes and the reason are what a person needs to see what happened."""
+    with pytest.raises(BadRecord, match=tells) as caught:
+        await answered(body, **source)
+
+    assert caught.value.reason == reason
+
+
+async def test_odd_value_in_one_record_holds_up_no_page() -> None:
+    """Texts cut in the middle of an emoji are common; strict parsers refuse them."""
+    body = '{"items":[{"id":1,"t":"\\ud83d"},{"id":2,"x":NaN}]}'
+
+    async with (
+        running(lambda _: web.Response(text=body)) as tool,
+        polling(tool.url) as world,
+    ):
+        report = await world.poll()
+
+    assert report.records_sent == 2
+
+
+async def test_records_travel_byte_for_byte() -> None:
+    """1.50 is not 1.5 to everybody, and a signature covers blanks too."""
+    body = '{"items": [ {"id": 1, "price": 1.50,  "t": "\\u00e9"} ,{"id":2e0}]}'
+
+    async with (
+        running(lambda _: web.Response(text=body)) as tool,
+        polling(tool.url) as world,
+    ):
+        await world.poll()
+
+    events = [event for group in world.hub.sent.values() for event in group]
+    lines = {line for event in events for line in event.body.split(b"\n")}
+    assert lines == {b'{"id": 1, "price": 1.50,  "t": "\\u00e9"}', b'{"id":2e0}'}

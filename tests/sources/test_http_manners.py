@@ -1,0 +1,427 @@
+"""HTTP manners: conditions, patience, limits, and no secret told to a stranger."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import zlib
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any
+
+import brotli  # type: ignore[import-untyped]  # It comes without types.
+import pytest
+from aiohttp import web
+from backports import zstd
+
+from shared.domain.errors import BadRecord, Misconfigured, TryLater
+from tests.builders import NOON
+from tests.source_tool import items, polling, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def tagged(request: web.Request, page: web.Response, tag: str) -> web.Response:
+    """The page, or 304 to whoever has it."""
+    if request.headers.get("If-None-Match") == f'"{tag}"':
+        return web.Response(status=304)
+    page.headers["ETag"] = f'"{tag}"'
+    return page
+
+
+async def test_unchanged_page_costs_one_request_and_no_write() -> None:
+    """A timer polls 1,440 times a day, and almost always nothing has happened."""
+    async with (
+        running(lambda request: tagged(request, items(0, 3), "a")) as tool,
+        polling(tool.url) as world,
+    ):
+        await world.poll()
+        changes = world.cursors.changes
+        report = await world.poll()
+
+    assert (report.requests, report.pages_unchanged, report.changed) == (1, 1, False)
+    assert report.statuses == {304: 1}
+    assert world.cursors.changes == changes
+
+
+async def test_tool_with_last_modified_only_is_asked_with_it() -> None:
+    """Not every tool has ETags."""
+    seen: list[str | None] = []
+
+    def answer(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("If-Modified-Since"))
+        if seen[-1]:
+            return web.Response(status=304)
+        page = items(0, 3)
+        page.headers["Last-Modified"] = "Fri, 20 Nov 2026 12:00:00 GMT"
+        return page
+
+    async with running(answer) as tool, polling(tool.url) as world:
+        await world.poll()
+        report = await world.poll()
+
+    assert seen == [None, "Fri, 20 Nov 2026 12:00:00 GMT"]
+    assert report.pages_unchanged == 1
+
+
+async def test_each_page_has_its_own_validators() -> None:
+    """One ETag for all pages would call page 2 unchanged because page 1 is."""
+    second = ["x"]
+
+    def answer(request: web.Request) -> web.Response:
+        if request.query["page"] == "1":
+            return tagged(request, items(0, 10), "one")
+        return tagged(
+            request, web.json_response({"items": [{"id": 10, "v": second[0]}]}), second[0]
+        )
+
+    async with (
+        running(answer) as tool,
+        polling(tool.url, paging={"kind": "pageNumber"}) as world,
+    ):
+        await world.poll()
+        unchanged = await world.poll()
+        second[0] = "y"
+        changed = await world.poll()
+
+    assert (unchanged.pages_unchanged, unchanged.records_sent) == (2, 0)
+    assert (changed.pages_unchanged, changed.records_sent) == (1, 1)
+
+
+async def test_tool_without_validators_that_says_the_same_sends_nothing() -> None:
+    """The bytes themselves tell."""
+    async with running(lambda _: items(0, 3)) as tool, polling(tool.url) as world:
+        await world.poll()
+        changes = world.cursors.changes
+        report = await world.poll()
+
+    assert (report.requests, report.records_sent) == (1, 0)
+    assert world.cursors.changes == changes
+
+
+@pytest.mark.parametrize("status", [429, 503, 403])
+@pytest.mark.parametrize(
+    "after", ["7", format_datetime(NOON.replace(second=7), usegmt=True)], ids=["seconds", "date"]
+)
+async def test_retry_after_is_waited_for(status: int, after: str) -> None:
+    """A tool that says when to come back blocks those who do not listen."""
+    answers = iter([web.Response(status=status, headers={"Retry-After": after}), items(0, 2)])
+    async with running(lambda _: next(answers)) as tool, polling(tool.url) as world:
+        report = await world.poll()
+
+    assert world.waits == [7]
+    assert (report.records_sent, report.statuses) == (2, {status: 1, 200: 1})
+
+
+async def test_wait_longer_than_the_poll_is_left_to_a_later_one() -> None:
+    """Ticks of the timer in between ask nothing."""
+    answers = iter([web.Response(status=429, headers={"Retry-After": "600"}), items(0, 2)])
+    async with running(lambda _: next(answers)) as tool, polling(tool.url) as world:
+        with pytest.raises(TryLater, match="429") as caught:
+            await world.poll()
+        resting = await world.poll()
+        asked_meanwhile = len(tool.asked)
+        world.clock.moment += 601 * (NOON.replace(second=1) - NOON)
+        report = await world.poll()
+
+    assert caught.value.retry_after_s == 600
+    assert (resting.progress.resting_until, asked_meanwhile) == ("2026-11-20T12:10:00.000Z", 1)
+    assert report.records_sent == 2
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(NOON.timestamp()) + 9)},
+        {"RateLimit-Remaining": "0", "RateLimit-Reset": "9"},
+        {"RateLimit": '"default";r=0;t=9'},
+        {"RateLimit": "limit=100, remaining=0, reset=9"},
+    ],
+)
+async def test_spent_limit_is_respected_before_the_tool_refuses(headers: dict[str, str]) -> None:
+    """Some tools block whoever runs into their limit again and again."""
+
+    def answer(request: web.Request) -> web.Response:
+        page = items(0, 0) if request.query["page"] == "2" else items(0, 3)
+        page.headers.update(headers)
+        return page
+
+    async with (
+        running(answer) as tool,
+        polling(tool.url, paging={"kind": "pageNumber"}) as world,
+    ):
+        await world.poll()
+
+    assert world.waits == [9]
+
+
+async def test_own_rate_is_kept() -> None:
+    """Two requests in ten seconds, whatever the tool would allow."""
+    source: dict[str, Any] = {
+        "paging": {"kind": "pageNumber", "pagesMax": 9},
+        "rate": {"requests": 2, "per": "10s"},
+    }
+
+    def answer(request: web.Request) -> web.Response:
+        page = int(request.query["page"])
+        return items(page * 9, page * 9 + (9 if page < 4 else 0))
+
+    async with running(answer) as tool, polling(tool.url, **source) as world:
+        await world.poll()
+
+    assert world.waits == [10, 10]
+
+
+async def test_unwell_tool_is_asked_again_with_growing_pauses() -> None:
+    """Most 500s are over in a second."""
+    statuses = iter([500, 502, 520])
+
+    def answer(_: web.Request) -> web.Response:
+        status = next(statuses, 200)
+        return items(0, 2) if status == 200 else web.Response(status=status)
+
+    async with running(answer) as tool, polling(tool.url) as world:
+        report = await world.poll()
+
+    assert report.requests_repeated == 3
+    assert [low <= wait <= 3 * low for low, wait in zip((0.5, 1, 2), world.waits, strict=True)] == [
+        True
+    ] * 3
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 410, 451])
+async def test_refusal_stops_the_poll_and_tells_a_person(status: int) -> None:
+    """Asking again would change nothing."""
+    async with (
+        running(lambda _: web.Response(status=status)) as tool,
+        polling(tool.url) as world,
+    ):
+        with pytest.raises(Misconfigured, match=f"answered {status}"):
+            await world.poll()
+
+    assert len(tool.asked) == 1
+
+
+async def test_row_of_the_status_table_can_be_replaced() -> None:
+    """One tool answers 404 for no records yet, another 418 when it is busy."""
+    answers = iter([web.Response(status=418), web.Response(status=404)])
+    source: dict[str, Any] = {"retries": {"outcomes": {"404": "skip", "418": "retry"}}}
+    async with running(lambda _: next(answers)) as tool, polling(tool.url, **source) as world:
+        report = await world.poll()
+
+    assert (report.records_seen, report.statuses) == (0, {418: 1, 404: 1})
+
+
+async def test_redirect_to_another_host_carries_no_credentials() -> None:
+    """Whoever runs that host would have them."""
+    source: dict[str, Any] = {
+        "auth": {"kind": "apiKey", "name": "X-Key", "value": "%KEY%"},
+        "headers": {"X-Team": "%KEY%"},
+    }
+    async with running(lambda _: items(0, 2)) as stranger:
+
+        def answer(_: web.Request) -> web.Response:
+            return web.Response(
+                status=302, headers={"Location": stranger.url.replace("127.0.0.1", "localhost")}
+            )
+
+        async with (
+            running(answer) as tool,
+            polling(tool.url, {"KEY": "geheim"}, **source) as world,
+        ):
+            report = await world.poll()
+
+    assert report.records_sent == 2
+    assert tool.asked[0].headers["X-Key"] == "geheim"
+    assert "geheim" not in str(stranger.asked[0].headers) + str(stranger.asked[0].url)
+
+
+async def test_link_to_another_host_carries_no_credentials() -> None:
+    """A page may link wherever it wants."""
+    source: dict[str, Any] = {
+        "auth": {"kind": "apiKey", "in": "query", "name": "key", "value": "%KEY%"},
+        "paging": {"kind": "nextLink", "in": "body", "path": "next"},
+    }
+    async with running(lambda _: items(2, 4)) as stranger:
+        next_page = stranger.url.replace("127.0.0.1", "localhost")
+        async with (
+            running(lambda _: items(0, 2, next=next_page)) as tool,
+            polling(tool.url, {"KEY": "geheim"}, **source) as world,
+        ):
+            await world.poll()
+
+    assert world.ids() == [0, 1, 2, 3]
+    assert tool.queries == [{"key": "geheim"}]
+    assert stranger.queries == [{}]
+
+
+async def test_redirects_within_the_host_are_followed_and_end() -> None:
+    """A moved address is normal; one that moves for ever is not."""
+
+    def answer(request: web.Request) -> web.Response:
+        if request.path == "/new":
+            return items(0, 2)
+        target = "/new" if request.path == "/old" else request.path
+        return web.Response(status=301, headers={"Location": target})
+
+    async with running(answer) as tool:
+        async with polling(tool.url + "/old") as world:
+            await world.poll()
+        async with polling(tool.url + "/round") as round_world:
+            with pytest.raises(Misconfigured, match="redirects without end"):
+                await round_world.poll()
+
+    assert world.ids() == [0, 1]
+
+
+def test_https_is_never_left() -> None:
+    """A redirect to plain HTTP would send what follows in the open."""
+    from yarl import URL  # noqa: PLC0415 -- Only here.
+
+    from shared.adapters.http_source import check_scheme  # noqa: PLC0415
+
+    with pytest.raises(Misconfigured, match="nobody can trust"):
+        check_scheme("tool", URL("https://a/x"), URL("http://a/x"), what="redirects to")
+    check_scheme("tool", URL("http://a/x"), URL("https://b/x"), what="redirects to")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "compress"),
+    [
+        ("gzip", gzip.compress),
+        ("gzip", lambda body: gzip.compress(body[:20]) + gzip.compress(body[20:])),
+        ("deflate", zlib.compress),
+        ("br", brotli.compress),
+        ("zstd", zstd.compress),
+        ("gzip", bytes),
+    ],
+    ids=["gzip", "gzip members", "deflate", "br", "zstd", "gzip that is none"],
+)
+async def test_compressed_answers_are_read(
+    encoding: str, compress: Callable[[bytes], bytes]
+) -> None:
+    """Whatever is asked for must be understood; and a header may lie."""
+    body = items(0, 100).body
+    assert isinstance(body, bytes)
+
+    def answer(request: web.Request) -> web.Response:
+        assert encoding in request.headers["Accept-Encoding"]
+        return web.Response(body=compress(body), headers={"Content-Encoding": encoding})
+
+    async with running(answer) as tool, polling(tool.url) as world:
+        await world.poll()
+
+    assert world.ids() == list(range(100))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "compress"),
+    [("gzip", gzip.compress), ("br", brotli.compress), ("zstd", zstd.compress)],
+)
+async def test_bomb_is_not_unpacked(encoding: str, compress: Callable[[bytes], bytes]) -> None:
+    """A kilobyte that becomes a gigabyte ends a process that believes it."""
+    bomb = compress(b" " * 30_000_000)
+
+    def answer(_: web.Request) -> web.Response:
+        return web.Response(body=bomb, headers={"Content-Encoding": encoding})
+
+    async with (
+        running(answer) as tool,
+        polling(tool.url, limits={"pageBytes": 2_000_000}) as world,
+    ):
+        with pytest.raises(BadRecord, match="page-too-large"):
+            await world.poll()
+
+
+async def test_page_larger_than_its_limit_is_refused() -> None:
+    """An answer without end must end."""
+    async with (
+        running(lambda _: items(0, 1000)) as tool,
+        polling(tool.url, limits={"pageBytes": 1000}) as world,
+    ):
+        with pytest.raises(BadRecord, match=r"over 1000 bytes.*limits.pageBytes"):
+            await world.poll()
+
+
+@pytest.mark.parametrize("damage", ["cut", "corrupt", "short", "reset"])
+async def test_answer_that_breaks_off_is_asked_for_again(damage: str) -> None:
+    """Lines break; half a page is no page."""
+    body = items(0, 200).body
+    assert isinstance(body, bytes)
+    zipped = gzip.compress(body)
+    broken = {
+        "cut": zipped[:-20],
+        "corrupt": zipped[:40] + b"\0" * 20 + zipped[60:],
+    }
+    failed: list[int] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        headers = {"Content-Encoding": "gzip"}
+        if failed:
+            return web.Response(body=zipped, headers=headers)
+        failed.append(1)
+        if damage in broken:
+            return web.Response(body=broken[damage], headers=headers)
+        response = web.StreamResponse(headers={"Content-Length": str(len(body))})
+        await response.prepare(request)
+        await response.write(body[:50])
+        assert request.transport
+        if damage == "reset":
+            request.transport.abort()
+        else:
+            request.transport.close()
+        return response
+
+    async with running(answer) as tool, polling(tool.url) as world:
+        await world.poll()
+
+    assert world.ids() == list(range(200))
+    assert len(tool.asked) == 2
+
+
+async def test_slow_drip_ends_at_the_time_of_the_poll() -> None:
+    """A byte now and then keeps every time-out between two bytes from ever coming."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(100):
+            await response.write(b" ")
+            await asyncio.sleep(0.1)
+        return response
+
+    source: dict[str, Any] = {"limits": {"seconds": 0.5}, "retries": {"attempts": 1}}
+    async with running(answer) as tool, polling(tool.url, **source) as world:
+        with pytest.raises(TryLater, match="broke off its answer"):
+            async with asyncio.timeout(8):
+                await world.poll()
+
+
+async def test_tool_that_is_not_there_is_tried_later() -> None:
+    """A person need not act because a server restarts."""
+    async with running(lambda _: items(0, 1)) as tool:
+        url = tool.url
+    async with polling(url, retries={"attempts": 2}) as world:
+        with pytest.raises(TryLater, match="cannot be read"):
+            await world.poll()
+
+    assert len(world.waits) == 1
+
+
+async def test_one_connection_carries_many_requests() -> None:
+    """A handshake a page would cost more than the page."""
+    ports: set[Any] = set()
+
+    def answer(request: web.Request) -> web.Response:
+        assert request.transport
+        ports.add(request.transport.get_extra_info("peername"))
+        page = int(request.query["page"])
+        return items(page * 9, page * 9 + (9 if page < 6 else 0))
+
+    async with (
+        running(answer) as tool,
+        polling(tool.url, paging={"kind": "pageNumber"}) as world,
+    ):
+        await world.poll()
+
+    assert len(ports) == 1

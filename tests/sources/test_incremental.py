@@ -1,0 +1,443 @@
+"""Incremental: what is new is asked for, what changed is sent, what is gone is deleted, at last."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.adapters.memory import MemoryHub
+from shared.domain import seen as seen_module
+from shared.domain.cursor_field import CursorField
+from shared.domain.errors import BadRecord, Misconfigured, TryLater
+from shared.domain.poll import Wish, wish_of
+from shared.domain.seen import Seen
+from tests.builders import NOON
+from tests.source_tool import FULL, items, polling, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Table:
+    """A tool over a table: what is newer than `since`, up to `until`."""
+
+    def __init__(self, **times: str) -> None:
+        """Ids and when each was changed."""
+        self.times = dict(times)
+
+    def answer(self, request: web.Request) -> web.Response:
+        """Select and sort as such tools do."""
+        since, until = request.query.get("since", ""), request.query.get("until", "~")
+        rows = [
+            {"id": name, "changed": at}
+            for name, at in sorted(self.times.items(), key=lambda pair: pair[1])
+            if since <= at < until
+        ]
+        return web.json_response({"items": rows})
+
+
+CURSOR = {"field": "changed", "parameter": "since", "start": "2026-01-01"}
+
+
+@pytest.mark.parametrize(
+    ("form", "found", "asked"),
+    [
+        ("iso8601", "2026-11-20T12:00:00.5+01:00", "2026-11-20T11:00:00.500000Z"),
+        ("iso8601", "2026-11-20T12:00:00", "2026-11-20T12:00:00Z"),
+        ("date", "2026-11-20", "2026-11-20"),
+        ("epochSeconds", 1700000000, "1700000000"),
+        ("epochSeconds", "1700000000.25", "1700000000"),
+        ("epochMilliseconds", 1700000000123, "1700000000123"),
+        ("integer", 42, "42"),
+        ("integer", "42", "42"),
+        ("string", "b-7", "b-7"),
+    ],
+)
+async def test_cursor_field_may_be_written_in_many_ways(
+    form: str, found: float | str, asked: str
+) -> None:
+    """What the source gave is what it is asked for the next time, and no later."""
+    cursor = {"field": "meta.at", "form": form, "parameter": "since"}
+    async with (
+        running(lambda _: web.json_response({"items": [{"id": 1, "meta": {"at": found}}]})) as tool,
+        polling(tool.url, cursor=cursor) as world,
+    ):
+        first = await world.poll()
+        await world.poll()
+
+    assert tool.queries == [{}, {"since": asked}]
+    assert first.progress.after == asked
+
+
+async def test_only_what_is_new_is_asked_for_and_the_edge_is_not_sent_twice() -> None:
+    """A tool that answers with `>=` gives the last record again, at every poll."""
+    table = Table(a="2026-11-01T00:00:00Z", b="2026-11-02T00:00:00Z")
+    async with (
+        running(table.answer) as tool,
+        polling(tool.url, cursor=CURSOR) as world,
+    ):
+        first = await world.poll()
+        table.times["c"] = "2026-11-03T00:00:00Z"
+        second = await world.poll()
+        third = await world.poll()
+
+    assert [query["since"] for query in tool.queries] == [
+        "2026-01-01T00:00:00Z",
+        "2026-11-02T00:00:00Z",
+        "2026-11-03T00:00:00Z",
+    ]
+    assert (first.records_sent, second.records_sent, third.records_sent) == (2, 1, 0)
+    assert (second.progress.before, second.progress.after) == (
+        "2026-11-02T00:00:00Z",
+        "2026-11-03T00:00:00Z",
+    )
+    assert second.progress.lag_s == (NOON - NOON.replace(day=3, hour=0)).total_seconds()
+
+
+async def test_what_arrives_late_is_found_by_looking_back() -> None:
+    """Records are often written down long after they happened."""
+    table = Table(a="2026-11-10T00:00:00Z")
+    async with (
+        running(table.answer) as tool,
+        polling(tool.url, cursor={**CURSOR, "lookback": "2 days"}) as world,
+    ):
+        await world.poll()
+        table.times["late"] = "2026-11-08T12:00:00Z"
+        report = await world.poll()
+
+    assert world.ids() == ["a", "late"]
+    assert report.records_sent == 1
+
+
+async def test_cursor_never_moves_backwards() -> None:
+    """A source that restores a backup would otherwise be read from there again, for ever."""
+    table = Table(a="2026-11-10T00:00:00Z")
+    async with running(table.answer) as tool, polling(tool.url, cursor=CURSOR) as world:
+        await world.poll()
+        tool.answer = lambda _: web.json_response(
+            {"items": [{"id": "b", "changed": "2026-10-01T00:00:00Z"}]}
+        )
+        report = await world.poll()
+
+    assert world.ids() == ["a", "b"]
+    assert report.progress.after == "2026-11-10T00:00:00Z"
+
+
+@pytest.mark.parametrize("odd", ["2099-01-01T00:00:00Z", "soon", None, [1], True])
+async def test_one_odd_value_does_not_hide_all_that_follows(odd: Any) -> None:
+    """A date in 2099 would be the newest for 73 years."""
+    rows = [{"id": 1, "changed": "2026-11-10T00:00:00Z"}, {"id": 2, "changed": odd}]
+    async with (
+        running(lambda _: web.json_response({"items": rows})) as tool,
+        polling(tool.url, cursor=CURSOR) as world,
+    ):
+        report = await world.poll()
+
+    assert report.records_sent == 2
+    assert report.progress.after == "2026-11-10T00:00:00Z"
+
+
+async def test_past_is_read_in_windows() -> None:
+    """A tool that gives a year at once gives a time-out."""
+    table = Table(**{f"m{month:02d}": f"2026-{month:02d}-05T00:00:00Z" for month in range(1, 12)})
+    cursor = {**CURSOR, "until": "until", "window": "P60D"}
+    async with running(table.answer) as tool, polling(tool.url, cursor=cursor) as world:
+        report = await world.poll()
+        asked = len(tool.asked)
+        again = await world.poll()
+
+    windows = [(query["since"], query["until"]) for query in tool.queries[:asked]]
+    assert len(world.ids()) == 11
+    assert asked == 6
+    assert [end for _, end in windows[:-1]] == [start for start, _ in windows[1:]]
+    assert windows[-1][1] == "2026-11-20T12:00:00Z"
+    assert (report.records_sent, again.records_sent) == (11, 0)
+
+
+async def test_person_may_ask_for_a_window_once_more() -> None:
+    """What was lost in a table can be had again without reading everything."""
+    table = Table(a="2026-11-01T00:00:00Z", b="2026-11-02T00:00:00Z", c="2026-11-03T00:00:00Z")
+    async with (
+        running(table.answer) as tool,
+        polling(tool.url, cursor={**CURSOR, "until": "until"}) as world,
+    ):
+        await world.poll()
+        source = world.document.sources[0]
+        wish = wish_of(source, since="2026-11-02", until="2026-11-03", full=False)
+        report = await world.poll(wish)
+        after = await world.poll()
+
+    assert tool.queries[1] == {"since": "2026-11-02T00:00:00Z", "until": "2026-11-03T00:00:00Z"}
+    assert (report.records_sent, after.records_sent) == (1, 0)
+    assert after.progress.before == "2026-11-03T00:00:00Z"
+    assert world.ids() == ["a", "b", "b", "c"]
+
+
+async def test_person_may_ask_for_everything_once_more() -> None:
+    """After a change of the tables, say."""
+    async with running(lambda _: items(0, 3)) as tool, polling(tool.url) as world:
+        await world.poll()
+        report = await world.poll(Wish(full=True))
+        after = await world.poll()
+
+    assert (report.records_sent, after.records_sent) == (3, 0)
+    assert world.ids() == [0, 0, 1, 1, 2, 2]
+
+
+async def test_source_without_a_window_says_so() -> None:
+    """Asked for a window, it would give everything."""
+    async with polling("http://127.0.0.1:1/") as world:
+        source = world.document.sources[0]
+
+        with pytest.raises(Misconfigured, match="cannot be asked for a window"):
+            wish_of(source, since="2026-01-01", until="", full=False)
+
+
+async def test_change_in_an_ignored_field_is_no_change() -> None:
+    """A view counter turns every record of every poll into news."""
+    rows: list[dict[str, Any]] = [{"id": 1, "v": 1, "meta": {"views": 1, "by": "x"}}]
+    async with (
+        running(lambda _: web.json_response({"items": rows})) as tool,
+        polling(tool.url, ignoreChangesIn=["meta.views"]) as world,
+    ):
+        await world.poll()
+        rows[0]["meta"]["views"] = 2
+        ignored = await world.poll()
+        rows[0]["meta"]["by"] = "y"
+        changed = await world.poll()
+
+    assert (ignored.records_unchanged, ignored.records_sent) == (1, 0)
+    assert (changed.records_changed, changed.records_sent) == (1, 1)
+    assert world.sent()[-1]["meta"] == {"views": 2, "by": "y"}
+
+
+async def test_two_records_of_one_key_do_not_look_changed_at_every_poll() -> None:
+    """Keys are not always unique, and then every poll would send both."""
+    rows = [{"id": 1, "v": 1}, {"id": 1, "v": 2}]
+    tail: list[dict[str, Any]] = []
+    async with (
+        running(lambda _: web.json_response({"items": rows + tail})) as tool,
+        polling(tool.url) as world,
+    ):
+        await world.poll()
+        tail.append({"id": 2})
+        report = await world.poll()
+
+    assert (report.records_unchanged, report.records_sent) == (2, 1)
+    assert [record.get("v") for record in world.sent() if record["id"] == 1] == [1, 2]
+
+
+async def test_record_that_is_gone_is_deleted_once() -> None:
+    """The event names it by its key at its path, and nothing else."""
+    dataset = {**FULL, "columns": {"id": {"type": "string", "path": "ref.key"}}}
+    rows = [{"ref": {"key": key}, "v": 1} for key in "abc"]
+    async with (
+        running(lambda _: web.json_response({"items": rows})) as tool,
+        polling(tool.url, dataset=dataset, key="ref.key") as world,
+    ):
+        await world.poll()
+        gone = rows.pop(1)
+        report = await world.poll()
+        rows[0]["v"] = 2
+        after = await world.poll()
+        rows.append(gone)
+        back = await world.poll()
+
+    assert world.deleted() == [{"ref": {"key": "b"}}]
+    assert (report.records_deleted, after.records_deleted, back.records_sent) == (1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        lambda: web.Response(status=404),
+        lambda: web.Response(text=""),
+        lambda: web.Response(text="<html>"),
+        lambda: items(0, 0),
+        lambda: items(0, 2, total=3),
+        lambda: web.json_response({"items": [{"id": 0}]}),
+        lambda: web.Response(status=204),
+    ],
+    ids=["404", "empty body", "html", "no records", "count differs", "no count", "204"],
+)
+async def test_nothing_is_deleted_unless_all_is_proven_to_be_read(
+    second: Callable[[], web.Response],
+) -> None:
+    """A tool on a bad day must not empty a table."""
+    whole: Callable[[], web.Response] = lambda: items(0, 3, total=3)  # noqa: E731 -- Short.
+    answers = iter([whole, second, whole])
+    source: dict[str, Any] = {
+        "retries": {"outcomes": {"404": "skip"}},
+        "paging": {"kind": "none", "total": "total"},
+    }
+    async with (
+        running(lambda _: next(answers)()) as tool,
+        polling(tool.url, dataset=FULL, **source) as world,
+    ):
+        await world.poll()
+        with suppress(BadRecord):
+            await world.poll()
+        report = await world.poll()
+
+    assert world.deleted() == []
+    assert report.records_sent == 0
+
+
+@pytest.mark.parametrize(("total", "deleted"), [("total", [{"id": 7}]), ("", [])])
+async def test_walk_over_pages_deletes_only_what_its_count_proves(
+    total: str, deleted: list[dict[str, int]]
+) -> None:
+    """A record deleted while the walk goes on shifts another one out of sight."""
+    ids = list(range(12))
+
+    def answer(request: web.Request) -> web.Response:
+        offset = int(request.query["offset"])
+        rows = [{"id": number} for number in ids[offset : offset + 5]]
+        return web.json_response({"items": rows, "total": len(ids)})
+
+    paging = {"kind": "offset", "size": 5, "total": total}
+    async with (
+        running(answer) as tool,
+        polling(tool.url, dataset=FULL, paging=paging) as world,
+    ):
+        await world.poll()
+        ids.remove(7)
+        await world.poll()
+
+    assert world.deleted() == deleted
+
+
+async def test_pages_that_are_unchanged_are_read_when_another_is_not() -> None:
+    """Only a walk that met every record can tell which one is gone."""
+    ids = list(range(12))
+
+    def answer(request: web.Request) -> web.Response:
+        offset = int(request.query["offset"])
+        page = web.json_response(
+            {"items": [{"id": number} for number in ids[offset : offset + 5]], "total": len(ids)}
+        )
+        page.headers["ETag"] = f'"{hash(page.text)}"'
+        if request.headers.get("If-None-Match") == page.headers["ETag"]:
+            return web.Response(status=304)
+        return page
+
+    paging = {"kind": "offset", "size": 5, "total": "total"}
+    async with (
+        running(answer) as tool,
+        polling(tool.url, dataset=FULL, paging=paging) as world,
+    ):
+        await world.poll()
+        unchanged = await world.poll()
+        ids.remove(11)
+        await world.poll()
+
+    assert (unchanged.pages_unchanged, unchanged.requests) == (3, 3)
+    assert world.deleted() == [{"id": 11}]
+
+
+async def test_deletion_that_failed_is_sent_again_even_if_the_record_came_back() -> None:
+    """Between the hub's acknowledgement and our note of it anything can happen."""
+
+    class HalfHub(MemoryHub):
+        async def send(self, *arguments: Any) -> None:
+            await super().send(*arguments)
+            if self.begins:
+                self.begins = 0
+                raise TryLater("the acknowledgement was lost")
+
+    ids = [1, 2]
+    async with (
+        running(lambda _: web.json_response({"items": [{"id": each} for each in ids]})) as tool,
+        polling(tool.url, dataset=FULL) as world,
+    ):
+        world.hub = HalfHub()
+        await world.poll()
+        ids.remove(2)
+        world.hub.begins = 1
+        with pytest.raises(TryLater):
+            await world.poll()
+        ids.append(2)
+        await world.poll()
+
+    events = [event for group in world.hub.sent.values() for event in group]
+    about_two = [event.attributes["type"] for event in events if json.loads(event.body)["id"] == 2]
+    assert about_two == [
+        "dev.millrace.records",
+        "dev.millrace.deletions",
+        "dev.millrace.records",
+    ]
+
+
+async def test_walk_in_several_polls_still_proves_what_is_gone() -> None:
+    """A source of a million records cannot be read within one poll."""
+    ids = list(range(20))
+    step = timedelta(seconds=2)
+
+    def answer(request: web.Request) -> web.Response:
+        world.clock.moment += step
+        offset = int(request.query["offset"])
+        rows = [{"id": number} for number in ids[offset : offset + 5]]
+        return web.json_response({"items": rows, "total": len(ids)})
+
+    source: dict[str, Any] = {
+        "paging": {"kind": "offset", "size": 5, "total": "total"},
+        "limits": {"seconds": 3},
+    }
+    async with running(answer) as tool, polling(tool.url, dataset=FULL, **source) as world:
+        for _ in range(2):
+            await world.poll()
+        ids.remove(3)
+        polls = [await world.poll() for _ in range(2)]
+
+    assert [report.unfinished for report in polls] == [True, False]
+    assert world.deleted() == [{"id": 3}]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    walks=st.lists(
+        st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2)), max_size=12), max_size=5
+    ),
+    few=st.sampled_from([0, 3, 100]),
+)
+def test_few_and_many_fingerprints_tell_the_same(
+    walks: list[list[tuple[int, int]]], few: int
+) -> None:
+    """Where memory counts for more than time, the answers must not change."""
+    outcomes = []
+    for limit in (few, 1000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(seen_module, "FEW", limit)
+            seen = Seen()
+            told: list[Any] = []
+            for walk in walks:
+                names = [name.to_bytes(8) for name, _ in walk]
+                contents = [content.to_bytes(7) for _, content in walk]
+                sifted = seen.sift(names, [b"x" + each[1:] for each in contents], all_=False)
+                again = Seen()
+                for piece in seen.pieces(20):
+                    again.load(piece)
+                assert sorted(again.vanished()) == sorted(seen.vanished())
+                told.append((list(sifted.fresh), list(sifted.added), sifted.repeated, len(seen)))
+                told.append((sorted(seen.vanished()), list(sifted.names)))
+                seen.forget_marks()
+            outcomes.append(told)
+
+    assert outcomes[0] == outcomes[1]
+
+
+def test_newest_value_of_texts_is_compared_as_time() -> None:
+    """`…990Z` is later than `…990000Z` as a text, and the same as a time."""
+    cursor = CursorField(field="at")
+
+    newest = cursor.newest(["2026-11-20T11:59:59.990Z", "2026-11-20T11:59:59.990500Z"], now=NOON)
+
+    assert newest is not None
+    assert cursor.text(newest) == "2026-11-20T11:59:59.990500Z"
