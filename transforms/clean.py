@@ -205,7 +205,7 @@ def _split_into_lines(events: DataFrame, *, with_ids: bool) -> DataFrame:
 
 
 def _attribute(name: str) -> Expression:
-    # Sail looks a key up in a map eight times slower than in the two arrays it is made of.
+    # Sail looks a key up in a map far more slowly than in the two arrays that it is made of.
     attributes = fn.col("attributes")
     position = fn.array_position(fn.map_keys(attributes), name).cast("int")
     return fn.get(fn.map_values(attributes), position - 1)

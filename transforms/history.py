@@ -120,7 +120,7 @@ def _narrow_known(table: DataFrame, new: DataFrame, dataset: Dataset) -> DataFra
     keys = new.select(*order_of(dataset).key).distinct()
     read = table.select(*_narrow_names(dataset), *_DERIVED).alias("t")
     same_key = fn.expr(order_of(dataset).same_key)
-    found = fn.broadcast(keys).alias("s").join(read, same_key).select("t.*")
+    found = keys.alias("s").join(read, same_key).select("t.*")
     return found.select(
         *_narrow_names(dataset),
         *(fn.col(name).alias(f"_was_{name}") for name in _DERIVED),

@@ -75,9 +75,11 @@ def _character(text: str) -> str:
         if 0xD800 <= int(code, 16) <= 0xDFFF:  # noqa: PLR2004 -- Half of a character.
             raise _unportable(text)
         return text
+    if letter in "<>" or not letter.isascii():
+        return letter
     if letter.isalnum() and letter not in "tnrf":
         raise _unportable(text)
-    return letter if letter in "<>" or not letter.isascii() else text
+    return text
 
 
 def _set(text: str) -> str:

@@ -81,6 +81,7 @@ class Poll:
     pages_met: set[bytes] = field(default_factory=set)
     held: Held = field(default_factory=Held)
     sent_at: datetime
+    sending: dict[str, object] | None = None  # Where to begin again if the hub does not answer.
 
     @property
     def seconds_left(self) -> float:
@@ -234,6 +235,7 @@ async def _take(poll: Poll, records: Records, met: xxh3_64) -> None:
         records_changed=len(sifted.fresh) - len(sifted.added),
     )
     if sifted.fresh:
+        await poll.journal.claim(goes_on=not poll.wish.is_window)
         _hold(poll, records, names, sifted)
 
 
@@ -267,6 +269,7 @@ async def send_held(poll: Poll) -> None:
     poll.sent_at = poll.clock.now()
     if not held.bodies:
         return
+    poll.sending = held.state
     await poll.journal.claim(goes_on=not poll.wish.is_window)
     await poll.journal.note(held.state, names=held.names, keys=held.keys)
     names, bodies = held.groups, held.bodies
@@ -276,6 +279,7 @@ async def send_held(poll: Poll) -> None:
     if events:
         await poll.hub.send(poll.material.material, events)
     poll.journal.settle(held.contents)
+    poll.sending = None
     poll.counts.update(
         records_sent=len(bodies), events_sent=sum(len(group) for group in events.values())
     )

@@ -256,7 +256,8 @@ async def _let_go(poll: Poll, error: MillraceError) -> None:
     if journal.claimed or resting:
         with suppress(MillraceError):  # What brought the poll down is what has to be told.
             if journal.claimed:
-                await journal.note(poll.state)  # The pages before this one need not be repeated.
+                # The pages before the one that failed need not be repeated.
+                await journal.note(poll.state if poll.sending is None else poll.sending)
             moved = replace(journal.cursor, claimed_until=None, resting_until=resting)
             await journal.commit(moved)
 

@@ -208,7 +208,7 @@ def test_commands_speak_to_people_and_to_machines(machine: Machine) -> None:
     assert json.loads(polled.stdout)["changed"] is False
     assert "did you mean 'usgs-earthquakes'?" in unknown.stderr
     content = json.loads(status.stdout)
-    assert (content["rows"], content["pending"]) == ({"earthquakes": len(ROWS)}, [])
+    assert (content["rows"]["earthquakes"], content["pending"]) == (len(ROWS), [])
     assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
     assert (audited.returncode, "every sequence number is there once" in audited.stdout) == (
         0,

@@ -144,6 +144,38 @@ async def test_one_odd_value_does_not_hide_all_that_follows(odd: Any) -> None:
     assert report.progress.after == "2026-11-10T00:00:00Z"
 
 
+@pytest.mark.parametrize("failing", range(1, 4))
+async def test_cursor_does_not_pass_what_the_hub_did_not_take(failing: int) -> None:
+    """What is behind the cursor is never asked for again: it must be in the hub."""
+
+    class FailingHub(MemoryHub):
+        async def send(self, *arguments: Any) -> None:
+            self.begins += 1
+            if self.begins == failing:
+                raise TryLater("the hub is busy")
+            await super().send(*arguments)
+
+    def answer(request: web.Request) -> web.Response:
+        world.clock.moment += timedelta(seconds=1)
+        after = int(request.query.get("since", 0))
+        page = int(request.query["page"])
+        rows = [{"id": i, "n": i} for i in range(1, 13) if i >= after]
+        return web.json_response({"items": rows[page * 4 - 4 : page * 4]})
+
+    source: dict[str, Any] = {
+        "cursor": {"field": "n", "form": "integer", "parameter": "since"},
+        "paging": {"kind": "pageNumber"},
+    }
+    async with running(answer) as tool, polling(tool.url, **source) as world:
+        world.hub = FailingHub()
+        with pytest.raises(TryLater):
+            await world.poll()
+        for _ in range(3):
+            await world.poll()
+
+    assert world.ids() == list(range(1, 13))
+
+
 async def test_past_is_read_in_windows() -> None:
     """A tool that gives a year at once gives a time-out."""
     table = Table(**{f"m{month:02d}": f"2026-{month:02d}-05T00:00:00Z" for month in range(1, 12)})
@@ -400,7 +432,7 @@ async def test_walk_in_several_polls_still_proves_what_is_gone() -> None:
     assert world.deleted() == [{"id": 3}]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     walks=st.lists(
         st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2)), max_size=12), max_size=5

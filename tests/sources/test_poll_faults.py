@@ -170,7 +170,7 @@ def test_no_failure_of_any_call_makes_the_table_differ(
 
 @settings(
     deadline=None,
-    max_examples=100,
+    max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # It only sets a constant.
 )
 @given(

@@ -148,20 +148,23 @@ JSON = st.recursive(
     record=st.dictionaries(st.text(max_size=3) | st.sampled_from("abc"), JSON, max_size=6),
     named=st.frozensets(st.text(max_size=2) | st.sampled_from("abc")),
     depth=st.integers(0, 6),
-    compact=st.booleans(),
-    ascii_only=st.booleans(),
+    style=st.fixed_dictionaries(
+        {
+            "separators": st.sampled_from([(",", ":"), (" ,\t", " : ")]),
+            "ensure_ascii": st.booleans(),
+        }
+    ),
 )
 @settings(max_examples=300, deadline=None)
 def test_rest_of_any_record_is_what_a_parser_finds(
-    record: dict[str, Any], named: frozenset[str], depth: int, compact: bool, ascii_only: bool
+    record: dict[str, Any], named: frozenset[str], depth: int, style: dict[str, Any]
 ) -> None:
     """The text is cut by hand: every way of writing JSON must come out right."""
     deep: Any = "]}"
     for _ in range(depth):
         deep = [{"deep": deep}]
     record = record | {"deep": deep}
-    separators = (",", ":") if compact else (" ,\t", " : ")
-    text = json.dumps(record, separators=separators, ensure_ascii=ascii_only)
+    text = json.dumps(record, **style)
 
     rest = rest_of(f" {text} ", named)
 

@@ -39,8 +39,10 @@ def drift_of(
     return find_drift(session.read.parquet(url), declared, sampled=look_every)
 
 
-@pytest.mark.parametrize("keep_rest", [False, True])
-def test_new_fields_are_counted(session: SparkSession, tmp_path: Path, keep_rest: bool) -> None:
+@pytest.mark.parametrize("rest", [{}, {"keepRest": True}], ids=["", "kept"])
+def test_new_fields_are_counted(
+    session: SparkSession, tmp_path: Path, rest: dict[str, Any]
+) -> None:
     """A source that says more than it did is noticed before somebody asks for it."""
     records = event(
         0,
@@ -51,7 +53,7 @@ def test_new_fields_are_counted(session: SparkSession, tmp_path: Path, keep_rest
         b"[]",
     )
 
-    found = drift_of(session, tmp_path, records, keepRest=keep_rest)
+    found = drift_of(session, tmp_path, records, **rest)
 
     assert found == {
         "newFields": {"new": 3, "other": 1},
@@ -101,18 +103,18 @@ def test_names_are_limited_and_the_most_frequent_stay(
     assert found["typeChanged"] == {"m": 100}
 
 
-@pytest.mark.parametrize("keep_rest", [False, True])
+@pytest.mark.parametrize("rest", [{}, {"keepRest": True}], ids=["", "kept"])
 def test_fields_of_a_large_run_are_counted_in_a_sample(
-    session: SparkSession, tmp_path: Path, keep_rest: bool
+    session: SparkSession, tmp_path: Path, rest: dict[str, Any]
 ) -> None:
     """To look through everything would cost the run a third more; the result says it was not."""
     records = event(0, *({"id": "a", "n": "x", "new": 1} for _ in range(100)))
 
-    found = drift_of(session, tmp_path, records, look_every=10, keepRest=keep_rest)
+    found = drift_of(session, tmp_path, records, look_every=10, **rest)
 
     assert found["typeChanged"] == {"n": 100}
-    assert found["newFields"] == {"new": 100 if keep_rest else 10}
-    assert found.get("sampled") == (None if keep_rest else 10)
+    assert found["newFields"] == {"new": 100 if rest else 10}
+    assert found.get("sampled") == (None if rest else 10)
 
 
 def test_result_holds_the_drift_of_the_run(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
