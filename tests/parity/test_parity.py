@@ -122,7 +122,7 @@ def test_frames_are_equal(answers: Path, case: str) -> None:
         name: each.get("types") for name, each in jvm.items()
     }
     assert not {name: different for name, different in found.items() if different}
-    assert all(len(frame["rows"]) > 1 for frame in sail.values() if "rows" in frame)
+    assert sum(len(frame["rows"]) for frame in sail.values() if "rows" in frame) > 10
 
 
 def _answers_of(folder: Path, case: str) -> tuple[dict[str, Frame], dict[str, Frame]]:

@@ -32,15 +32,16 @@ def deletion(*records: Record) -> Event:
     return replace(event(0, *records), type="dev.millrace.deletions")
 
 
-def test_of_a_deletion_only_the_key_is_read(session: SparkSession) -> None:
+@pytest.mark.parametrize("rest", [{}, {"keepRest": True}], ids=["", "kept"])
+def test_of_a_deletion_only_the_key_is_read(session: SparkSession, rest: dict[str, Any]) -> None:
     """What is gone has a name and nothing else: no default, no check may speak for it."""
     gone = {"id": 7, "where": {"region": "US"}, "name": "UPPER", "size": 2, "extra": 1}
 
-    [row] = clean(session, KEYED, deletion(gone), **KEY, keepRest=True)
+    [row] = clean(session, KEYED, deletion(gone), **KEY, **rest)
 
     assert (row["_deleted"], row["_reason"]) == (True, "")
     assert [row[name] for name in KEYED] == ["US", 7, None, None]
-    assert (row["_rest"], row["_unknown"]) == (None, None)
+    assert (row.get("_rest"), row["_unknown"]) == (None, None)
 
 
 def test_key_of_a_deletion_is_read_like_that_of_a_record(session: SparkSession) -> None:
