@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 from tests.parity import inputs
 
@@ -120,6 +121,7 @@ def lines() -> dict[bytes, str]:
     return {line: column for _, column, found in LINES for line in found}
 
 
+@cache
 def equal_values(column: str) -> list[str]:
     """Return the JSON values that both engines read alike in a column of `inputs.COLUMNS`.
 
