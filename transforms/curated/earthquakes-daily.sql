@@ -3,9 +3,9 @@ select
     cast(occurred as date) as day,
     case
         when magnitude is null then 'unknown'
-        when magnitude < 2.5 then 'minor'
-        when magnitude < 4.5 then 'light'
-        when magnitude < 6.0 then 'moderate'
+        when magnitude < 2.5e0 then 'minor'
+        when magnitude < 4.5e0 then 'light'
+        when magnitude < 6e0 then 'moderate'
         else 'strong'
     end as magnitude_class,
     count(*) as earthquakes,
