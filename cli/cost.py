@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,7 @@ class Prices:
         )
 
 
+@cache
 def polls_a_day(schedule: str) -> float:
     """How often a schedule ticks on an average day of the next four weeks."""
     seconds, *rest = schedule.split()

@@ -125,6 +125,11 @@ class Run:
             return token
         return hashlib.sha256(token.encode()).hexdigest()
 
+    @property
+    def table_version(self) -> int:
+        """The Delta version that the run left its table at; 0 while it has not said."""
+        return self.counts.get("tableVersion", 0)
+
     def to(self, state: RunState, **changes: Any) -> Run:  # noqa: ANN401 -- Any field.
         """The run in its next state; a step out of the table is a bug."""
         assert state in NEXT[self.state], f"a run cannot go from {self.state} to {state}"
@@ -145,6 +150,10 @@ class Progress:
     run_succeeded: str = ""
     queued: tuple[str, ...] = ()
     version: str = ""
+
+    def covers(self, partition: str, sequence: int) -> bool:
+        """Whether a partition's blobs are planned as far as a sequence number."""
+        return partition in self.planned and self.planned[partition].sequence >= sequence
 
     def without_run(self) -> Progress:
         """The progress once its run has ended."""

@@ -178,13 +178,9 @@ async def _table(
 async def _landed_since(dataset: Dataset, *, progress: Progress, raw: RawStore) -> list[datetime]:
     """When what is landed and not planned was sent."""
     tips = await raw.tips(dataset.consumes)
-    planned = progress.planned
-    if all(
-        place.label in planned and planned[place.label].sequence >= tip.sequence
-        for place, tip in tips.items()
-    ):
+    if all(progress.covers(place.label, tip.sequence) for place, tip in tips.items()):
         return []
-    heads = await raw.landed_after(dataset.consumes, planned)
+    heads = await raw.landed_after(dataset.consumes, progress.planned)
     return [head.enqueued_last for head in heads]
 
 
@@ -199,7 +195,7 @@ async def _inputs_since(
         if not newest or (known is not None and known.blob == newest):
             continue
         run = await ledger.run(table.name, newest)
-        version = run.counts.get("tableVersion", 0) if run else 0
+        version = run.table_version if run else 0
         if run and run.ended_at and (known is None or known.sequence != version):
             found.append(run.ended_at)
     return found

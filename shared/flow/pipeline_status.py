@@ -209,10 +209,7 @@ async def _table(
         waiting=(
             await _inputs_changed(table, document, progress=progress, ledger=ledger)
             if isinstance(table, Curated)
-            else any(
-                partition not in progress.planned or progress.planned[partition].sequence < sequence
-                for partition, sequence in landed.items()
-            )
+            else not all(progress.covers(*reached) for reached in landed.items())
         ),
         curated=isinstance(table, Curated),
         message=openly.message if openly else "",
@@ -236,6 +233,6 @@ async def _inputs_changed(
             return True
         if known.blob != run_id:
             run = await ledger.run(name, run_id)
-            if run is not None and run.counts.get("tableVersion", 0) != known.sequence:
+            if run is not None and run.table_version != known.sequence:
                 return True
     return False

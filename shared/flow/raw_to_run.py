@@ -219,7 +219,7 @@ class _Planner:
         run = await self.ledger.run(name, newest) if newest else None
         if run is None:
             return None
-        version = _version(run)
+        version = run.table_version
         if known is not None and known.sequence == version:  # That run changed no row.
             return known
         return Planned(sequence=version, blob=run.id)
@@ -242,17 +242,12 @@ class _Planner:
             for run in await self.ledger.runs(name, ended_since=since)
             if run.state is RunState.SUCCEEDED
             and run.kind is not RunKind.MAINTENANCE
-            and (since is None or covered is None or _version(run) > covered.sequence)
+            and (since is None or covered is None or run.table_version > covered.sequence)
         ]
-        return sorted(found, key=lambda run: (_version(run), run.id))
+        return sorted(found, key=lambda run: (run.table_version, run.id))
 
     def _traced(self, run: Run, *origins: str) -> Run:
         return replace(run, traceparent=self.traces.planned(run, origins=origins))
-
-
-def _version(run: Run) -> int:
-    """The Delta version that a run left its table at."""
-    return run.counts.get("tableVersion", 0)
 
 
 def _is_to_launch(run: Run) -> bool:
