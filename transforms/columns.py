@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _MICROSECONDS = {"epochSeconds": 1_000_000, "epochMilliseconds": 1_000}
 #: 0001-01-01 and the end of 9999: no engine or reader in the chain agrees on years beyond them.
 _TIMES = (-62_135_596_800_000_000, 253_402_300_799_999_999)
+_DOUBLE_MAX = sys.float_info.max
 _EXPONENT = r"^\s*([+-]?)([0-9]*)\.?([0-9]*)[eE]([+-]?[0-9]{1,9})\s*$"
 _EXPONENT_MAX = 50  # More than a decimal of 38 digits can tell from nothing, or hold.
 
@@ -41,6 +43,10 @@ def typed_value(text: Expression, column: Column) -> Expression:
         return text
     if column.kind == "decimal":
         return _decimal(text, spark_type(column))
+    if column.kind == "double":
+        # Engines read "NaN" and "Inf", and 1e309 as infinity, which T-SQL's FLOAT cannot hold.
+        number = text.try_cast("double")
+        return fn.when(number.between(-_DOUBLE_MAX, _DOUBLE_MAX), number)
     if column.kind not in ("timestamp", "date"):
         return text.try_cast(spark_type(column))
     if column.format == "iso8601":

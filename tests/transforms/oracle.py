@@ -6,6 +6,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, localcontext
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 #: A value that is there, but is not of the type.
 WRONG: Final = object()
 
-_WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
-_NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
-_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*", re.ASCII)
+_NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _TRUE, _FALSE = ("t", "true", "y", "yes", "1"), ("f", "false", "n", "no", "0")
 
 
@@ -78,7 +79,8 @@ def _whole(value: Any, column: Column) -> Any:
 
 def _double(value: Any, _: Column) -> Any:
     text = _text_of_number(value)
-    return float(text) if text is not None and _NUMBER.fullmatch(text) else WRONG
+    number = float(text) if text is not None and _NUMBER.fullmatch(text) else inf
+    return number if isfinite(number) else WRONG
 
 
 def _decimal(value: Any, column: Column) -> Any:

@@ -147,6 +147,7 @@ TEXTS = st.one_of(
     st.datetimes(timezones=ZONES).map(datetime.isoformat),
     st.dates().map(str),
     st.sampled_from(["x", "true", "No", "t"]),
+    st.sampled_from(["NaN", "Inf", "+inf", "-Infinity", "1e309", "-1E+400", "1e308"]),
     st.sampled_from(["12:30", "2026", "2026-02-30", "2026-11-20T25:00:00Z"]),
     st.text(max_size=5),
 )  # fmt: skip
