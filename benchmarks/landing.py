@@ -30,6 +30,7 @@ from azure.storage.blob.aio import BlobServiceClient
 
 from local import azurite_process
 from shared.adapters.blob_storage import CONTAINERS, BlobQuarantine
+from shared.adapters.claim_check import BlobClaims
 from shared.adapters.memory import MemoryClock, MemoryHub
 from shared.adapters.raw_blobs import BlobAttempts, BlobRawStore
 from shared.domain.raw_blob import SCHEMA, HubBatch, HubEvent
@@ -90,6 +91,7 @@ class Landing:
         self.ports = {
             "hub": MemoryHub(),
             "raw": BlobRawStore(service),
+            "claims": BlobClaims(service),
             "quarantine": BlobQuarantine(service),
             "attempts": BlobAttempts(service),
             "clock": MemoryClock(),

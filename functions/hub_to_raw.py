@@ -45,6 +45,7 @@ def register(hub: EventHub) -> None:
                 batch,
                 hub=app.hub,
                 raw=app.raw,
+                claims=app.claims,
                 quarantine=app.quarantine,
                 attempts=app.attempts,
                 clock=app.clock,

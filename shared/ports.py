@@ -84,6 +84,19 @@ class Hub(Protocol):
         """
 
 
+class Claims(Protocol):
+    """Bodies too large for an event, until they are landed."""
+
+    async def put(self, material: str, body: bytes) -> str:
+        """Keep a body and return its reference (`domain.claim`). Idempotent: the same, the same.
+
+        It is kept for longer than the hub can hold the event, counted from the last `put`.
+        """
+
+    async def get(self, reference: str) -> bytes | None:
+        """Return what is kept, or None when nothing is."""
+
+
 class CursorStore(Protocol):
     """How far each source has been read."""
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from shared.domain.source import Source
     from shared.ports import (
         Attempts,
+        Claims,
         Clock,
         CursorStore,
         Hub,
@@ -47,6 +48,7 @@ class App:
     hub: Hub
     cursors: CursorStore
     raw: RawStore
+    claims: Claims
     raw_files: RawFiles
     attempts: Attempts
     quarantine: Quarantine
@@ -92,6 +94,7 @@ async def connected(settings: Settings, document: Document) -> AsyncIterator[App
 
     from shared.adapters import (  # noqa: PLC0415
         blob_storage,
+        claim_check,
         cursor_blobs,
         databricks_jobs,
         event_hubs,
@@ -115,12 +118,14 @@ async def connected(settings: Settings, document: Document) -> AsyncIterator[App
             lambda name: connections.reader_client(settings, identity, hub=name),
         )
         stack.push_async_callback(hub.close)
+        claims = claim_check.BlobClaims(blobs)
         yield App(
             document=document,
             source=http_source.HttpSource(
                 web, settings.everything, clock, answered=telemetry.answered
             ),
-            hub=telemetry.TracedHub(hub),
+            hub=telemetry.TracedHub(claim_check.ClaimCheckedHub(hub, claims)),
+            claims=claims,
             cursors=cursor_blobs.BlobCursorStore(blobs),
             raw=raw_blobs.BlobRawStore(blobs, telemetry.traceparent),
             raw_files=raw_blobs.BlobRawFiles(blobs),

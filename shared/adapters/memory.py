@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from shared.domain import claim
 from shared.domain.quarantine import Selection
 from shared.domain.raw_blob import START, HubBatch, hour_of
 from shared.domain.run import Progress, further_on
@@ -71,6 +72,23 @@ class MemoryHub:
         events = [event for event in self.log[partition.id] if first <= event.sequence <= last]
         assert len(events) == last - first + 1, "all that is asked for is there"
         yield HubBatch(material=partition.material, partition=partition.id, events=tuple(events))
+
+
+@dataclass(slots=True)
+class MemoryClaims:
+    """Claims: a dictionary."""
+
+    bodies: dict[str, bytes] = field(default_factory=dict)
+
+    async def put(self, material: str, body: bytes) -> str:
+        """Add."""
+        reference = claim.reference_of(material, body)
+        self.bodies[reference] = body
+        return reference
+
+    async def get(self, reference: str) -> bytes | None:
+        """Look up."""
+        return self.bodies.get(reference)
 
 
 @dataclass(slots=True)

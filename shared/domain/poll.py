@@ -99,15 +99,14 @@ class SourcePolled:
     records_repeated: int = 0
     records_deleted: int = 0
     records_sent: int = 0
-    records_quarantined: int = 0
     events_sent: int = 0
     statuses: Mapping[int, int] = field(default_factory=dict)
     progress: Progress = Progress()
 
     def __post_init__(self) -> None:
         """Every record seen went somewhere."""
-        gone = self.records_unchanged + self.records_sent + self.records_quarantined
-        assert self.records_seen == gone, "records seen are unchanged, sent or quarantined"
+        gone = self.records_unchanged + self.records_sent
+        assert self.records_seen == gone, "records seen are unchanged or sent"
 
 
 def events_of(
@@ -143,20 +142,6 @@ def events_of(
         for group, members in enumerate(groups)
         if members
     }
-
-
-def too_large(body: bytes, *, source: Source, now: datetime) -> Quarantined:
-    """The entry of a record that no event can carry."""
-    return Quarantined(
-        kind="records",
-        material=source.publishes,
-        origin=f"{source.name}-{xxh3_64_digest(body).hex()}",
-        reason="too-large",
-        detail=f"{len(body)} bytes; a hub takes {cloud_event.BODY_BYTES_MAX}",
-        seen_at=now,
-        attributes={"source": f"/sources/{source.name}"},
-        body=body,
-    )
 
 
 def unreadable(begins: bytes, error: BadRecord, *, source: Source, now: datetime) -> Quarantined:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from shared.domain import cloud_event
+from shared.domain import claim, cloud_event
 from shared.domain.cloud_event import CloudEvent, rfc3339
 from shared.domain.errors import BadRecord, Misconfigured
 from shared.domain.json_page import records_of
@@ -33,9 +33,6 @@ def replayed_event(
     if entry.kind == "losses":
         raise Refused(entry.name, "cannot be replayed: the hub dropped it before it was landed")
     body = entry.body if repair.body is None else repair.body
-    if len(body) > cloud_event.BODY_BYTES_MAX:
-        sizes = f"{len(body):,} bytes, and an event takes {cloud_event.BODY_BYTES_MAX:,}"
-        raise BadRecord("too-large", f"the body has {sizes}; {_GIVE_BODY}")
     try:
         hub = document.hub(entry.material)
         if entry.kind == "events":
@@ -96,6 +93,8 @@ def _repaired(
     if known and repair.attributes.get("id", known) != known:
         raise Refused(entry.name, f"keeps its id {known}: by it a replay is recognised")
     attributes = {**event.attributes, "expirytime": rfc3339(expires), **repair.attributes}
+    if event.body and claim.is_ours(attributes.get(claim.ATTRIBUTE, "")):
+        del attributes[claim.ATTRIBUTE]  # A claim that is lost is replaced by the body given.
     return CloudEvent(
         attributes={name: text for name, text in attributes.items() if text}, body=event.body
     )

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from shared.domain import cloud_event
+from shared.domain import claim, cloud_event
 from shared.domain.errors import BadRecord
 from shared.domain.quarantine import Quarantined
 from shared.domain.raw_blob import HubBatch, HubEvent, Partition, RawBlob, Tip
@@ -16,11 +16,16 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from shared.domain.raw_blob import RawHead
-    from shared.ports import Attempts, Clock, Hub, Quarantine, RawStore
+    from shared.ports import Attempts, Claims, Clock, Hub, Quarantine, RawStore
+
+#: An event, whole, and why it is set apart.
+type _Checked = tuple[HubEvent, BadRecord | None]
 
 #: Tries of one event alone, each ended by the death of the process, before it counts as poison;
 #: deploys and scale-in kill innocent events too, but hardly the same one so often.
 TRIES_ALONE = 4
+#: A slice ends once so many bytes of claims are in it: only one more can be in memory beside them.
+CLAIMED_BYTES_MAX = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +61,7 @@ class _Landing:
     partition: Partition
     tip: Tip
     raw: RawStore
+    claims: Claims
     quarantine: Quarantine
     attempts: Attempts
     now: datetime
@@ -68,6 +74,7 @@ async def land_batch(
     *,
     hub: Hub,
     raw: RawStore,
+    claims: Claims,
     quarantine: Quarantine,
     attempts: Attempts,
     clock: Clock,
@@ -77,12 +84,13 @@ async def land_batch(
     Sequence numbers of a partition are contiguous. Whoever finds a name taken reads how far that
     blob goes, trims, and tries again; so redelivery, a second owner of the partition and a crash
     at any point all end with every event in one blob. A batch that begins beyond `last + 1` first
-    lands what is missing, read again from the hub. Raises `TryLater`; may be called again.
+    lands what is missing, read again from the hub. Data that an event only claims is fetched, so
+    that raw is complete. Raises `TryLater`; may be called again.
     """
     partition, tip = await _place(batch, hub=hub, raw=raw)
     landing = _Landing(
-        partition=partition, tip=tip, raw=raw, quarantine=quarantine, attempts=attempts,
-        now=clock.now(), heads=[],
+        partition=partition, tip=tip, raw=raw, claims=claims, quarantine=quarantine,
+        attempts=attempts, now=clock.now(), heads=[],
     )  # fmt: skip
     lost = await _heal(landing, batch, hub=hub)
     healed, bad_healed = sum(head.events for head in landing.heads), landing.reasons.total()
@@ -158,20 +166,48 @@ async def _land(landing: _Landing, events: Sequence[HubEvent]) -> None:
         tries = await landing.attempts.begin(landing.partition, sequence=fresh[0].sequence)
         size = max(1, len(fresh) >> max(0, tries - 1))
         poison = size == 1 and tries >= len(fresh).bit_length() + TRIES_ALONE
-        await _create(landing, fresh[:size], poison=poison)
-        if size < len(fresh):  # Whoever comes after a death begins with the slice that caused it.
+        checked = await _check(landing, fresh[:size], poison=poison)
+        await _create(landing, checked)
+        # Whoever comes after a death begins with the slice that caused it.
+        if len(checked) < len(fresh):
             await landing.raw.remember(landing.partition, landing.tip)
 
 
-async def _create(landing: _Landing, events: Sequence[HubEvent], *, poison: bool) -> None:
+async def _check(landing: _Landing, events: Sequence[HubEvent], *, poison: bool) -> list[_Checked]:
+    """Give each event, whole, and why it is set apart if it is: as many as fit into one blob."""
+    checked, claimed = [], 0
+    for event in events:
+        whole, error = (event, _POISON) if poison else await _whole(landing, event)
+        checked.append((whole, error))
+        claimed += len(whole.body) - len(event.body)
+        if claimed >= CLAIMED_BYTES_MAX:
+            break
+    return checked
+
+
+async def _whole(landing: _Landing, event: HubEvent) -> _Checked:
+    """Give the event with the data that it claims, and what is wrong with either."""
+    error = cloud_event.problem(event.attributes, now=landing.now)
+    reference = claim.claimed_by(event.attributes, event.body)
+    if not reference:
+        return event, error
+    body = await landing.claims.get(reference) if claim.is_ours(reference) else None
+    problem = claim.problem(reference, body)
+    if body is None or problem:
+        return event, error or problem
+    attributes = {**event.attributes}
+    del attributes[claim.ATTRIBUTE]
+    return replace(event, attributes=attributes, body=body), error
+
+
+async def _create(landing: _Landing, checked: Sequence[_Checked]) -> None:
     """Create one blob at the tip; if its name is taken, only move the tip."""
-    checked = [_checked(event, now=landing.now, poison=poison) for event in events]
-    for event, (_, error) in zip(events, checked, strict=True):
+    for event, error in checked:
         if error:
             await landing.quarantine.keep(_entry(landing, event, error))
     blob = RawBlob(
         partition=landing.partition,
-        events=tuple(event for event, _ in checked),
+        events=tuple(_landed(event, error) for event, error in checked),
         previous=landing.tip,
     )
     head, created = await landing.raw.land(blob)
@@ -184,12 +220,11 @@ async def _create(landing: _Landing, events: Sequence[HubEvent], *, poison: bool
 _POISON = BadRecord("poison", "landing this event alone has killed the process repeatedly")
 
 
-def _checked(event: HubEvent, *, now: datetime, poison: bool) -> tuple[HubEvent, BadRecord | None]:
+def _landed(event: HubEvent, error: BadRecord | None) -> HubEvent:
     """The event as it is landed: a bad one leaves only its place and its reason."""
-    error = _POISON if poison else cloud_event.problem(event.attributes, now=now)
     if error is None:
-        return event, None
-    return replace(event, quarantined=error.reason, attributes={}, body=b""), error
+        return event
+    return replace(event, quarantined=error.reason, attributes={}, body=b"")
 
 
 def _entry(landing: _Landing, event: HubEvent, error: BadRecord) -> Quarantined:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from xxhash import xxh3_64, xxh3_64_digest
 
-from shared.domain import cloud_event, walk
+from shared.domain import walk
 from shared.domain.cursor import Known, address_of, pack_key
 from shared.domain.cursor_field import later
 from shared.domain.errors import BadRecord
 from shared.domain.page import Answer, Page, Validators
 from shared.domain.page_reader import WHOLE_BYTES, reader_for
 from shared.domain.paging import NoPaging, Numbered
-from shared.domain.poll import BYTES_KEPT, Wish, events_of, key_of, too_large, unreadable
+from shared.domain.poll import BYTES_KEPT, Wish, events_of, key_of, unreadable
 from shared.domain.seen import contents_of
 
 if TYPE_CHECKING:
@@ -272,31 +272,15 @@ async def send_held(poll: Poll) -> None:
     poll.sending = held.state
     await poll.journal.claim(goes_on=not poll.wish.is_window)
     await poll.journal.note(held.state, names=held.names, keys=held.keys)
-    names, bodies = held.groups, held.bodies
-    if max(map(len, bodies)) > cloud_event.BODY_BYTES_MAX:
-        names, bodies = await _without_large(poll, names, bodies)
-    events = events_of(names, bodies, source=poll.source, material=poll.material, now=poll.sent_at)
-    if events:
-        await poll.hub.send(poll.material.material, events)
+    events = events_of(
+        held.groups, held.bodies, source=poll.source, material=poll.material, now=poll.sent_at
+    )
+    await poll.hub.send(poll.material.material, events)
     poll.journal.settle(held.contents)
     poll.sending = None
     poll.counts.update(
-        records_sent=len(bodies), events_sent=sum(len(group) for group in events.values())
+        records_sent=len(held.bodies), events_sent=sum(len(group) for group in events.values())
     )
-
-
-async def _without_large(
-    poll: Poll, names: Sequence[bytes], bodies: Sequence[bytes]
-) -> tuple[list[bytes], list[bytes]]:
-    """Set apart what no event can carry."""
-    small = []
-    for name, body in zip(names, bodies, strict=True):
-        if len(body) > cloud_event.BODY_BYTES_MAX:
-            await poll.quarantine.keep(too_large(body, source=poll.source, now=poll.started))
-            poll.counts["records_quarantined"] += 1
-        else:
-            small.append((name, body))
-    return [name for name, _ in small], [body for _, body in small]
 
 
 def _keys(poll: Poll, records: Records, names: Sequence[bytes], sifted: Sifted) -> bytes:

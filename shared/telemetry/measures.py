@@ -46,7 +46,6 @@ _POLLED = {
     "records_repeated": "millrace.records.repeated",
     "records_deleted": "millrace.records.deleted",
     "records_sent": "millrace.records.sent",
-    "records_quarantined": "millrace.records.quarantined",
     "events_sent": "millrace.events.sent",
 }
 _LANDED = {

@@ -19,11 +19,13 @@ from shared.adapters.blob_storage import (
     BlobQuarantine,
     BlobRunFiles,
 )
+from shared.adapters.claim_check import BlobClaims
 from shared.adapters.cursor_blobs import BlobCursorStore
 from shared.adapters.memory_source import MemoryCursorStore
 from shared.adapters.raw_avro import encode
 from shared.adapters.raw_blobs import BlobAttempts, BlobRawStore
 from shared.adapters.table_storage import TABLE, TableLedger
+from shared.domain.claim import reference_of
 from shared.domain.cursor import Cursor, Known
 from shared.domain.page import Request, Validators
 from shared.domain.quarantine import Quarantined
@@ -34,7 +36,7 @@ from tests.builders import LIFE, NOON, blob, document, event, head
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from shared.ports import Attempts, CursorStore, Ledger, Quarantine, RawStore, RunFiles
+    from shared.ports import Attempts, Claims, CursorStore, Ledger, Quarantine, RawStore, RunFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,7 @@ class Store:
 
     raw: RawStore
     attempts: Attempts
+    claims: Claims
     cursors: CursorStore
     quarantine: Quarantine
     ledger: Ledger
@@ -102,6 +105,7 @@ async def _opened(
         yield Store(
             raw=blobs_in_memory,
             attempts=memory.MemoryAttempts(tries=tries_in_memory),
+            claims=memory.MemoryClaims(),
             cursors=MemoryCursorStore(),
             quarantine=memory.MemoryQuarantine(),
             ledger=memory.MemoryLedger(),
@@ -118,6 +122,7 @@ async def _opened(
         yield Store(
             raw=BlobRawStore(blobs),
             attempts=BlobAttempts(blobs),
+            claims=BlobClaims(blobs),
             cursors=BlobCursorStore(blobs),
             quarantine=BlobQuarantine(blobs),
             ledger=TableLedger(tables.get_table_client(TABLE)),
@@ -250,6 +255,18 @@ async def test_landed_blobs_are_listed_from_what_is_planned(store: Store, materi
 
     assert sorted(each.sequence_first for each in everything) == [0, 3600, 7200, 10800, 14400]
     assert sorted(each.sequence_first for each in rest) == [7200, 10800, 14400]
+
+
+async def test_claim_gives_back_what_was_put(store: Store, material: str) -> None:
+    """A sender that is killed puts it again; what nobody put is absent."""
+    body = b"x" * 2_000_000
+
+    reference = await store.claims.put(material, body)
+    again = await store.claims.put(material, body)
+
+    assert reference == again == reference_of(material, body)
+    assert await store.claims.get(reference) == body
+    assert await store.claims.get(reference_of(material, b"never put")) is None
 
 
 async def test_cursor_is_replaced_only_if_unchanged(store: Store, material: str) -> None:

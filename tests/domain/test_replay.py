@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.cloud_event import BODY_BYTES_MAX, rfc3339
+from shared.domain.claim import reference_of
+from shared.domain.cloud_event import rfc3339
 from shared.domain.errors import BadRecord
 from shared.domain.json_page import records_of
 from shared.domain.quarantine import Quarantined, Refused, Repair, refusal
@@ -32,11 +33,11 @@ POLLED = Quarantined(
     kind="records",
     material="quakes",
     origin="tool-0011223344556677",
-    reason="too-large",
-    detail="too large",
+    reason="not-json",
+    detail="a whole page of tool, of which nothing was used: it is cut off",
     seen_at=NOON,
     attributes={"source": "/sources/tool"},
-    body=b"[" + b" " * BODY_BYTES_MAX + b"]",
+    body=b'[{"id": "k7", "note": "sho',
 )
 BLOB = f"quakes/2026/11/20/12/p2-{LIFE}-{40:020d}.avro"
 
@@ -143,12 +144,12 @@ def test_material_or_source_that_is_gone_is_named() -> None:
         replayed_event(forgotten, UNCHANGED, document(), now=LATER)
 
 
-def test_polled_record_made_smaller_goes_where_the_poll_would_have_sent_it() -> None:
+def test_polled_record_that_is_mended_goes_where_the_poll_would_have_sent_it() -> None:
     """Versions of one key keep their order only within a partition."""
     body = b'{"id": "k7",\n "note": "short"}\n'
     (record,) = records_of(b"[" + body + b"]", path="", key="id")
 
-    with pytest.raises(BadRecord, match=r"1,000,002 bytes.*--body FILE"):
+    with pytest.raises(BadRecord, match=r"not one JSON object.*--body FILE"):
         replayed_event(POLLED, UNCHANGED, document(), now=LATER)
     partition, sent = replayed_event(POLLED, Repair(body=body), document(), now=LATER)
 
@@ -156,6 +157,20 @@ def test_polled_record_made_smaller_goes_where_the_poll_would_have_sent_it() -> 
     assert sent.body == b'{"id": "k7",  "note": "short"}'
     assert sent.attributes["source"] == "/sources/tool"
     assert sent.attributes["recordcount"] == "1"
+
+
+def test_event_whose_claim_is_lost_is_replayed_with_the_body_given() -> None:
+    """A person found the data elsewhere; the reference to nothing would only mislead."""
+    reference = reference_of("quakes", b"lost")
+    attributes = {**EXPIRED.attributes, "dataref": reference}
+    entry = replace(EXPIRED, reason="claim-missing", attributes=attributes, body=b"")
+
+    _, unchanged = replayed_event(entry, UNCHANGED, document(), now=LATER)
+    _, mended = replayed_event(entry, Repair(body=b'{"id":"a"}'), document(), now=LATER)
+
+    assert (unchanged.attributes["dataref"], unchanged.body) == (reference, b"")
+    assert ("dataref" in mended.attributes, mended.body) == (False, b'{"id":"a"}')
+    assert unchanged.id == mended.id
 
 
 def test_refused_record_becomes_an_event_of_its_own() -> None:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from shared.adapters.memory import (
     MemoryAttempts,
+    MemoryClaims,
     MemoryClock,
     MemoryHub,
     MemoryQuarantine,
 )
+from shared.domain import claim
 from shared.domain.errors import TryLater
 from shared.domain.raw_blob import START, HubBatch, Partition
 from shared.flow.hub_to_raw import land_batch
@@ -34,7 +36,12 @@ if TYPE_CHECKING:
     from tests.faults.faulty_ports import Gate
 
 #: Events that are no CloudEvents.
-BAD = frozenset({1, 7})
+NO_EVENTS = frozenset({1, 7})
+#: Events whose data is a claim; of some it is gone, or is not what it was.
+CLAIMS = frozenset({3, 4, 8, 10})
+CLAIMS_GONE = frozenset({3})
+CLAIMS_CHANGED = frozenset({10})
+BAD = NO_EVENTS | CLAIMS_GONE | CLAIMS_CHANGED
 LIVES = ("20261120T000000", "20261121T000000")
 #: More tries than any batch of these tests needs before it is landed.
 TRIES_MAX = 60
@@ -44,21 +51,49 @@ class LandBatch(Protocol):
     """The step, or a broken copy of it."""
 
     def __call__(
-        self, batch: HubBatch, *, hub: Any, raw: Any, quarantine: Any, attempts: Any, clock: Any
+        self,
+        batch: HubBatch,
+        *,
+        hub: Any,
+        raw: Any,
+        claims: Any,
+        quarantine: Any,
+        attempts: Any,
+        clock: Any,
     ) -> Coroutine[Any, Any, BatchLanded]:
         """Land a batch."""
 
 
 def log_of(events: int, *, life: str = LIVES[0]) -> list[HubEvent]:
-    """What a hub took in one of its lives: three events an hour, two of them bad."""
+    """What a hub took in one of its lives: three events an hour, one in three bad."""
     days = LIVES.index(life)
     return [
         replace(
-            event(number, body=f"{life} {number}".encode(), id="" if number in BAD else "id"),
+            _claiming(number, life) if number in CLAIMS else _whole(number, life),
             enqueued_at=NOON + timedelta(days=days, minutes=20 * number),
         )
         for number in range(events)
     ]
+
+
+def _whole(number: int, life: str) -> HubEvent:
+    return event(number, body=f"{life} {number}".encode(), id="" if number in NO_EVENTS else "id")
+
+
+def _claiming(number: int, life: str) -> HubEvent:
+    reference = claim.reference_of("quakes", _whole(number, life).body)
+    return event(number, body=b"", id="id", dataref=reference)
+
+
+def _claims() -> MemoryClaims:
+    """What senders have kept, and time has left."""
+    bodies = {
+        claim.reference_of("quakes", body): b"?" if number in CLAIMS_CHANGED else body
+        for number in CLAIMS - CLAIMS_GONE
+        for life in LIVES
+        for body in [_whole(number, life).body]
+    }
+    return MemoryClaims(bodies=bodies)
 
 
 @dataclass
@@ -68,6 +103,7 @@ class World:
     events: int = 12
     step: LandBatch = land_batch
     raw: ContentRawStore = field(default_factory=ContentRawStore)
+    claims: MemoryClaims = field(default_factory=_claims)
     quarantine: MemoryQuarantine = field(default_factory=MemoryQuarantine)
     tries: dict[Partition, tuple[int, int]] = field(default_factory=dict)
     clock: MemoryClock = field(default_factory=MemoryClock)
@@ -119,19 +155,27 @@ class World:
         twice = [number for number, count in times.items() if count > 1]
         _promise(not twice, f"events {twice} are in two blobs")
         for each in landed:
-            _promise(each == self._as_landed(log[each.sequence]), f"{each} is not what was sent")
+            landed_as = self._as_landed(log[each.sequence], life)
+            _promise(each == landed_as, f"{each} is not what was sent")
         missing = set(range(self.done.get(life, -1) + 1)) - set(times)
         missing -= set(self._announced(life))
         _promise(not missing, f"events {sorted(missing)} of life {life} are not landed")
 
-    def _as_landed(self, sent: HubEvent) -> HubEvent:
+    def _as_landed(self, sent: HubEvent, life: str) -> HubEvent:
         reason = self._reason(sent.sequence)
-        return replace(sent, quarantined=reason, attributes={}, body=b"") if reason else sent
+        if reason:
+            return replace(sent, quarantined=reason, attributes={}, body=b"")
+        whole = _whole(sent.sequence, life)
+        return replace(sent, attributes=whole.attributes, body=whole.body)
 
     def _reason(self, sequence: int) -> str:
         if sequence == self.raw.lethal:
             return "poison"
-        return "not-a-cloud-event" if sequence in BAD else ""
+        if sequence in CLAIMS_GONE:
+            return "claim-missing"
+        if sequence in CLAIMS_CHANGED:
+            return "claim-changed"
+        return "not-a-cloud-event" if sequence in NO_EVENTS else ""
 
     def _announced(self, life: str) -> list[int]:
         """What entries in quarantine say is lost."""
@@ -211,6 +255,7 @@ class Process:
             batch,
             hub=Guarded(self.hub, gate),
             raw=Guarded(self.raw, gate),
+            claims=Guarded(world.claims, gate),
             quarantine=Guarded(world.quarantine, gate),
             attempts=Guarded(self._attempts, gate),
             clock=world.clock,

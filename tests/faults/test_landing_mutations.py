@@ -41,7 +41,7 @@ class Mutation:
 
 
 KEEP_BAD = """\
-    for event, (_, error) in zip(events, checked, strict=True):
+    for event, error in checked:
         if error:
             await landing.quarantine.keep(_entry(landing, event, error))
 """
@@ -104,6 +104,16 @@ MUTATIONS = (
         swept("plain"),
         ((KEEP_BAD, ""), (LAND, LAND + KEEP_BAD)),
     ),
+    Mutation(
+        "data that is claimed is fetched",
+        played("plain"),
+        (("    if not reference:\n", "    if True:\n"),),
+    ),
+    Mutation(
+        "data that is claimed is checked",
+        played("plain"),
+        (("    if body is None or problem:\n", "    if body is None:\n"),),
+    ),
     Mutation("a bad event is kept at all", played("plain"), ((KEEP_BAD, ""),)),
     Mutation("it is kept as it was", played("plain"), (("body=event.body", 'body=b""'),)),
     Mutation(
@@ -119,7 +129,7 @@ MUTATIONS = (
     Mutation(
         "a landed slice is noted before the next one",
         poison_anywhere,
-        (("if size < len(fresh):", "if False:"),),
+        (("if len(checked) < len(fresh):", "if False:"),),
     ),
     Mutation("the position is noted", played("plain"), ((REMEMBER, ""),)),
     Mutation(

@@ -14,18 +14,20 @@ from hypothesis import strategies as st
 
 from shared.adapters.memory import (
     MemoryAttempts,
+    MemoryClaims,
     MemoryClock,
     MemoryHub,
     MemoryQuarantine,
     MemoryRawStore,
 )
+from shared.domain import claim
 from shared.domain.errors import TryLater
 from shared.domain.raw_blob import START, HubBatch, Partition
-from shared.flow.hub_to_raw import BatchLanded, land_batch
+from shared.flow.hub_to_raw import CLAIMED_BYTES_MAX, BatchLanded, land_batch
 from tests.builders import LIFE, PARTITION, batch, event
 
 if TYPE_CHECKING:
-    from shared.domain.raw_blob import RawBlob, RawHead
+    from shared.domain.raw_blob import HubEvent, RawBlob, RawHead
 
 
 class World:
@@ -35,6 +37,7 @@ class World:
         """A hub that took `events` events in its one partition."""
         self.hub = MemoryHub(log={"0": list(batch(0, events - 1).events)})
         self.raw = MemoryRawStore()
+        self.claims = MemoryClaims()
         self.quarantine = MemoryQuarantine()
         self.attempts = MemoryAttempts()
 
@@ -44,6 +47,7 @@ class World:
             delivered,
             hub=self.hub,
             raw=self.raw,
+            claims=self.claims,
             quarantine=self.quarantine,
             attempts=self.attempts,
             clock=MemoryClock(),
@@ -124,6 +128,76 @@ async def test_expired_event_is_kept_apart(expiry: str, reason: str) -> None:
     await world.land(HubBatch(material="quakes", partition="0", events=(stale,)))
 
     assert [entry.reason for entry in world.quarantine.entries.values()] == [reason]
+
+
+def claiming(sequence: int, body: bytes, **attributes: str) -> HubEvent:
+    """An event whose data is elsewhere."""
+    reference = claim.reference_of("quakes", body)
+    return event(sequence, body=b"", **{"dataref": reference, **attributes})
+
+
+async def test_claimed_data_is_landed_whole() -> None:
+    """Raw is complete: tables are rebuilt from it when every claim is long deleted."""
+    world = World()
+    body = b'{"id":"large"}'
+    await world.claims.put("quakes", body)
+
+    await world.land(HubBatch(material="quakes", partition="0", events=(claiming(0, body),)))
+
+    (blob,) = world.raw.blobs.values()
+    assert blob.events == (event(0, body=body),)
+
+
+@pytest.mark.parametrize(
+    ("reference", "kept", "reason"),
+    [
+        ("", b"", "claim-missing"),
+        ("", b'{"id":"other"}', "claim-changed"),
+        ("https://elsewhere.example/data", b"", "foreign-dataref"),
+        ("claims/quakes/../../cursors/tool.json", b"", "foreign-dataref"),
+    ],
+)
+async def test_claim_that_cannot_be_used_is_set_apart(
+    reference: str, kept: bytes, reason: str
+) -> None:
+    """An event must not make landing read what nobody sent, and an empty body is not its data."""
+    world = World()
+    bad = claiming(0, b"data", **({"dataref": reference} if reference else {}))
+    if kept:
+        world.claims.bodies[bad.attributes["dataref"]] = kept
+
+    report = await world.land(HubBatch(material="quakes", partition="0", events=(bad, event(1))))
+
+    (entry,) = world.quarantine.entries.values()
+    assert (entry.reason, entry.attributes) == (reason, bad.attributes)
+    assert (report.landed, report.quarantined) == (1, 1)
+
+
+async def test_expired_claim_is_kept_with_its_data() -> None:
+    """A claim is deleted one day; what is in quarantine must still be whole then."""
+    world = World()
+    body = b'{"id":"large"}'
+    await world.claims.put("quakes", body)
+    stale = claiming(0, body, expirytime="2026-11-20T11:59:59Z")
+
+    await world.land(HubBatch(material="quakes", partition="0", events=(stale,)))
+
+    (entry,) = world.quarantine.entries.values()
+    assert (entry.reason, entry.body) == ("expired", body)
+
+
+async def test_claims_make_blobs_of_bounded_size() -> None:
+    """A batch of a thousand large records must not be in memory at once."""
+    world = World()
+    bodies = [bytes([number]) * (CLAIMED_BYTES_MAX // 2) for number in range(5)]
+    for body in bodies:
+        await world.claims.put("quakes", body)
+    events = tuple(claiming(number, body) for number, body in enumerate(bodies))
+
+    report = await world.land(HubBatch(material="quakes", partition="0", events=events))
+
+    assert [len(blob.events) for blob in world.raw.blobs.values()] == [2, 2, 1]
+    assert (report.landed, world.landed()) == (5, [0, 1, 2, 3, 4])
 
 
 async def test_gap_is_healed_from_the_hub() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from shared.adapters.memory import (
     MemoryAttempts,
+    MemoryClaims,
     MemoryClock,
     MemoryHub,
     MemoryLedger,
@@ -52,6 +53,7 @@ class World:
             batch(first, last),
             hub=self.hub,
             raw=raw or self.raw,
+            claims=MemoryClaims(),
             quarantine=self.quarantine,
             attempts=self.attempts,
             clock=MemoryClock(),

@@ -10,6 +10,7 @@ import pytest
 
 from shared.adapters.memory import (
     MemoryAttempts,
+    MemoryClaims,
     MemoryClock,
     MemoryHub,
     MemoryQuarantine,
@@ -53,8 +54,8 @@ class World:
         events = tuple(event(number, **each) for number, each in enumerate(attributes))
         await land_batch(
             HubBatch(material="quakes", partition="0", events=events),
-            hub=self.hub, raw=self.raw, quarantine=self.quarantine, attempts=MemoryAttempts(),
-            clock=self.clock,
+            hub=self.hub, raw=self.raw, claims=MemoryClaims(), quarantine=self.quarantine,
+            attempts=MemoryAttempts(), clock=self.clock,
         )  # fmt: skip
         self.clock.moment += timedelta(days=1)
         return sorted(self.quarantine.entries)
@@ -104,8 +105,8 @@ async def test_replayed_event_lands_with_the_id_it_had() -> None:
     again = event(2, body=sent.body, **sent.attributes)
     landed = await land_batch(
         HubBatch(material="quakes", partition="0", events=(again,)),
-        hub=world.hub, raw=world.raw, quarantine=world.quarantine, attempts=MemoryAttempts(),
-        clock=world.clock,
+        hub=world.hub, raw=world.raw, claims=MemoryClaims(), quarantine=world.quarantine,
+        attempts=MemoryAttempts(), clock=world.clock,
     )  # fmt: skip
     assert (landed.landed, landed.quarantined) == (1, 0)
     assert (report.event, report.partition, report.repeated) == ("event-1", "0", False)

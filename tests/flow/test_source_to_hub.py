@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shared.adapters.claim_check import ClaimCheckedHub
 from shared.adapters.memory import (
+    MemoryClaims,
     MemoryClock,
     MemoryHub,
     MemoryQuarantine,
@@ -143,13 +145,16 @@ async def test_poll_that_lost_a_race_says_so() -> None:
         await world.poll()
 
 
-async def test_record_too_large_for_an_event_is_kept_whole_in_quarantine() -> None:
-    """One huge record stops no other and is not lost."""
+async def test_record_too_large_for_an_event_is_claimed_by_one() -> None:
+    """One huge record stops no other and is not lost; its event is a small one."""
     huge = {"id": 2, "text": "x" * BODY_BYTES_MAX}
     world = World(page({"id": 1}, huge))
+    hub, claims = world.hub, MemoryClaims()
+    world.hub = ClaimCheckedHub(hub, claims)
 
     report = await world.poll()
 
-    (entry,) = world.quarantine.entries.values()
-    assert (report.records_sent, report.records_quarantined) == (1, 1)
-    assert (entry.reason, json.loads(entry.body)) == ("too-large", huge)
+    events = [event for group in hub.sent.values() for event in group]
+    (reference,) = (event.attributes["dataref"] for event in events if not event.body)
+    assert (report.records_sent, report.events_sent) == (2, 2)
+    assert json.loads(claims.bodies[reference]) == huge

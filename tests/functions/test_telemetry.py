@@ -69,7 +69,7 @@ REPORTS: list[Any] = [
     SourcePolled(
         source="tool", requests=3, requests_repeated=1, pages=2, pages_unchanged=1, body_bytes=9,
         records_seen=6, records_new=2, records_changed=1, records_unchanged=3, records_repeated=1,
-        records_deleted=1, records_sent=2, records_quarantined=1, events_sent=1,
+        records_deleted=1, records_sent=3, events_sent=1,
         progress=Progress(lag_s=1.5),
     ),
     BatchLanded(

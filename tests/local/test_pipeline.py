@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -10,10 +11,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -178,6 +181,58 @@ def test_any_process_may_be_killed_at_work(machine: Machine) -> None:
     assert not orphans
     assert caught_up.returncode == 0, caught_up.stderr
     assert rows == ROWS
+
+
+@contextlib.contextmanager
+def tool(records: list[dict[str, str]]) -> Iterator[str]:
+    """A tool that answers GET with these records; its address."""
+    body = json.dumps(records).encode()
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/records"
+        server.shutdown()
+        thread.join()
+
+
+def test_record_too_large_for_an_event_becomes_a_row_like_any_other(machine: Machine) -> None:
+    """A hub takes 1 MiB an event; the tool knows nothing of that, and nobody should have to."""
+    sizes = {"small": 10, "large": 3_000_000}
+    columns = {"id": {"type": "string"}, "text": {"type": "string"}}
+    with tool([{"id": name, "text": "x" * size} for name, size in sizes.items()]) as url:
+        document = {
+            "name": "notes",
+            "sources": [{"name": "tool", "url": url, "schedule": "* * * * * *", "key": "id",
+                         "publishes": "notes"}],
+            "eventhubs": [{"material": "notes", "partitions": 1}],
+            "datasets": [{"name": "notes", "consumes": "notes", "primaryKey": ["id"],
+                          "columns": columns}],
+            "databricks": {"jobs": [{"name": "transform", "entryPoint": "transforms.job:main"}]},
+        }  # fmt: skip
+        machine.data.mkdir()
+        (machine.data / "pipeline.json").write_text(json.dumps(document))
+        process = machine.up("--pipeline", str(machine.data / "pipeline.json"))
+        waited = machine.millrace("wait", "--timeout", "60")
+        question = "SELECT id, length(text) AS size FROM notes"
+        asked = machine.millrace("query", question, "--format", "json")
+        status = machine.millrace("status", "--json")
+        stop(process)
+
+    assert waited.returncode == 0, waited.stderr
+    assert {row["id"]: row["size"] for row in json.loads(asked.stdout)} == sizes
+    assert json.loads(status.stdout)["pending"] == []
 
 
 def test_commands_speak_to_people_and_to_machines(machine: Machine) -> None:
