@@ -3,7 +3,7 @@
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo up test quick lint ci parity pins clean ready
+.PHONY: help setup demo up test quick explore lint ci parity pins clean ready
 
 BIN := .venv/bin
 # The order of the tests: what is quick, then everything else.
@@ -13,7 +13,7 @@ OTHERS := $(filter-out $(QUICK) tests/__pycache__,$(patsubst %/.,%,$(wildcard te
 run = trap : INT; $(1) || { code=$$?; [ $$code -eq 130 ] || exit $$code; }
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ready ## Install everything into this folder. The other targets do it as needed.
 	@echo "ready"
@@ -30,6 +30,13 @@ test: ready ## Run all tests, the quick ones first.
 
 quick: ready ## Run the tests that need nothing but memory: seconds.
 	@$(BIN)/python -m pytest $(QUICK)
+
+explore: ready ## Try new examples in the property tests, ROUNDS=10 times; a failure names its seed.
+	@for round in $$(seq $${ROUNDS:-1}); do \
+	  seed=$$(od -An -N4 -tu4 /dev/urandom | tr -d ' '); echo "seed $$seed"; \
+	  $(BIN)/python -m pytest --quiet --numprocesses 2 -m hypothesis \
+	    --hypothesis-profile explore --hypothesis-seed "$$seed" $${TESTS:-tests} || exit; \
+	done
 
 lint: ready ## Check style, types and the layers' imports.
 	@$(BIN)/ruff check --quiet

@@ -9,6 +9,9 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 from local import azurite_process
 
@@ -17,6 +20,18 @@ if TYPE_CHECKING:
 
 # PySpark looks for a JVM in a program that is no file, which a worker of pytest-xdist is.
 vars(sys.modules["__main__"]).setdefault("__file__", __file__)
+
+# Property tests try the same examples each time, however slow the machine is: what fails does so
+# because of what was changed. `make explore` tries new ones.
+PROFILE = settings(
+    derandomize=True, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("same", PROFILE)
+settings.register_profile("explore", PROFILE, derandomize=False)
+settings.load_profile("same")
+# Hypothesis also tries constants of the modules that happen to be imported: which ones these are
+# depends on the tests that ran before, so it is shown none.
+vars(providers)["_get_local_constants"] = Constants
 
 
 def free_ports(count: int) -> list[int]:

@@ -20,6 +20,14 @@ _MICROSECONDS = {"epochSeconds": 1_000_000, "epochMilliseconds": 1_000}
 #: 0001-01-01 and the end of 9999: no engine or reader in the chain agrees on years beyond them.
 _TIMES = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 _DOUBLE_MAX = sys.float_info.max
+#: What a value must look like: engines are too kind, each in its own way. "NaN", "1d" and digits of
+#: another script are no numbers; "12:30" would be today, "2026-11" the first of the month, and what
+#: "BST" is depends on who says it.
+_NUMBER = r"^[ \t\r\n]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t\r\n]*$"
+_ZONE = r"Z|UTC|GMT|[+-][0-9]{1,2}(:?[0-9]{2})?|[A-Z][A-Za-z]+/[A-Za-z0-9_/+-]+"
+_CLOCK = rf"[0-9]{{1,2}}(:[0-9]{{1,2}}(:[0-9]{{1,2}}(\.[0-9]*)?)?( ?({_ZONE}))?)?"
+_MOMENT = rf"^[ \t\r\n]*[0-9]{{4}}-[0-9]{{1,2}}-[0-9]{{1,2}}([T ]{_CLOCK})?[ \t\r\n]*$"
+_TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 _EXPONENT = r"^\s*([+-]?)([0-9]*)\.?([0-9]*)[eE]([+-]?[0-9]{1,9})\s*$"
 _EXPONENT_MAX = 50  # More than a decimal of 38 digits can tell from nothing, or hold.
 
@@ -44,14 +52,15 @@ def typed_value(text: Expression, column: Column) -> Expression:
     if column.kind == "decimal":
         return _decimal(text, spark_type(column))
     if column.kind == "double":
-        # Engines read "NaN" and "Inf", and 1e309 as infinity, which T-SQL's FLOAT cannot hold.
-        number = text.try_cast("double")
+        # 1e309 is infinity, which T-SQL's FLOAT cannot hold.
+        number = fn.when(text.rlike(_NUMBER), text.try_cast("double"))
         return fn.when(number.between(-_DOUBLE_MAX, _DOUBLE_MAX), number)
+    if column.kind == "boolean":
+        return _boolean(text)
     if column.kind not in ("timestamp", "date"):
         return text.try_cast(spark_type(column))
     if column.format == "iso8601":
-        # "12:30" would be today, and "2026" the first of January: both engines are too kind.
-        read = fn.when(fn.substring(text, 5, 1) == "-", _timestamp(text))
+        read = fn.when(text.rlike(_MOMENT), _timestamp(text))
         known = read.between(*(fn.timestamp_micros(fn.lit(end)) for end in _TIMES))
         time = fn.when(known, read)
     else:
@@ -78,15 +87,23 @@ def literal(value: Scalar, column: Column) -> Expression:
     return fn.lit(text).cast(spark_type(column))
 
 
+def _boolean(text: Expression) -> Expression:
+    # Sail knows two words more than Spark.
+    word = fn.lower(fn.btrim(text, fn.lit(" \t\r\n")))
+    is_false = fn.when(word.isin(*_FALSE), fn.lit(False))  # noqa: FBT003 -- A column's value.
+    return fn.when(word.isin(*_TRUE), fn.lit(True)).otherwise(is_false)  # noqa: FBT003
+
+
 def _timestamp(text: Expression) -> Expression:
     # Sail reads no zone after a time without seconds.
-    with_seconds = fn.regexp_replace(text, r"^(.{10}[T ]\d{2}:\d{2})([^:\d].*)$", "$1:00$2")
+    with_seconds = fn.regexp_replace(text, r"^([0-9\s-]+[T ][0-9]+:[0-9]+)([^:0-9])", "$1:00$2")
     return fn.coalesce(text.try_cast("timestamp"), with_seconds.try_cast("timestamp"))
 
 
 def _decimal(text: Expression, kind: str) -> Expression:
     # Sail reads no exponent in a decimal.
-    return fn.coalesce(text.try_cast(kind), _without_exponent(text).try_cast(kind))
+    value = fn.coalesce(text.try_cast(kind), _without_exponent(text).try_cast(kind))
+    return fn.when(text.rlike(_NUMBER), value)
 
 
 def _without_exponent(text: Expression) -> Expression:
@@ -100,4 +117,5 @@ def _without_exponent(text: Expression) -> Expression:
     # Sail counts zeros that say nothing as digits.
     number = fn.concat(sign, fn.lit("0"), fn.btrim(moved, fn.lit("0")))
     number = fn.when(exponent < -_EXPONENT_MAX, "0").when(exponent <= _EXPONENT_MAX, number)
+    number = number.when(fn.btrim(digits, fn.lit("0")) == "", "0")
     return fn.when(fn.length(whole) + fn.length(fraction) > 0, number)

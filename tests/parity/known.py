@@ -35,13 +35,6 @@ _ALWAYS: Differences = [
     ),
     ("minus zero keeps its sign on Sail, and is then no flag", "-0", "text double flag"),
     ("Spark escapes letters beyond the first 65,536 in JSON text", '{"k":"é😀"}', "text"),
-    ("Spark takes Java's notation for a double", '"1D" "1d" "1f"', "double"),
-    (
-        "Spark takes the digits of any script for a decimal",
-        '"\N{ARABIC-INDIC DIGIT ONE}"',
-        "money exact day_s day_ms time_s time_ms",
-    ),
-    ("Sail knows more words for true and false", '"on" "off"', "flag"),
 ]
 #: What `from_json` reads, all columns at once.
 TOGETHER: Differences = [

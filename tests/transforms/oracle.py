@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,9 +18,24 @@ if TYPE_CHECKING:
 #: A value that is there, but is not of the type.
 WRONG: Final = object()
 
-_WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*", re.ASCII)
-_NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*", re.ASCII)
-_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_BLANKS = " \t\r\n"
+_WHOLE = re.compile(r"[ \f\t\r\n]*[+-]?[0-9]+[ \f\t\r\n]*")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_MOMENT = re.compile(
+    r"""
+      (?P<year> \d{4}) - (?P<month> \d\d?) - (?P<day> \d\d?)
+      (?: [T ] (?P<hour> \d\d?)
+        (?: : (?P<minute> \d\d?)
+          (?: : (?P<second> \d\d?) (?: \. (?P<fraction> \d*) )? )?
+          \ ? (?P<zone> Z | [+-] \d\d? (?: :? \d\d )? | UTC | GMT
+            | [A-Z][a-z]+ / [A-Za-z/_]+ )?
+        )?
+      )?
+    """,
+    re.VERBOSE | re.ASCII,
+)
+_PARTS = ("year", "month", "day", "hour", "minute", "second")
+_DIGITS_MAX, _EXPONENT_DIGITS_MAX = 50, 9
 _TRUE, _FALSE = ("t", "true", "y", "yes", "1"), ("f", "false", "n", "no", "0")
 
 
@@ -88,13 +104,13 @@ def _decimal(value: Any, column: Column) -> Any:
     if text is None or not _NUMBER.fullmatch(text):
         return WRONG
     precision, scale = column.digits
-    rounded = _rounded(Decimal(text), scale=scale)
-    return rounded if abs(rounded) < 10 ** (precision - scale) else WRONG
+    rounded = _rounded(text, scale=scale)
+    return WRONG if rounded is None or abs(rounded) >= 10 ** (precision - scale) else rounded
 
 
 def _boolean(value: Any, _: Column) -> Any:
     text = json.dumps(value) if isinstance(value, bool) else _text_of_number(value)
-    word = (text or "").strip().lower()
+    word = (text or "").lower()
     return True if word in _TRUE else False if word in _FALSE else WRONG
 
 
@@ -103,21 +119,44 @@ def _timestamp(value: Any, column: Column) -> Any:
 
 
 def _moment(value: Any) -> Any:
-    if not isinstance(value, str) or not _DAY.match(value):
+    match = _MOMENT.fullmatch(value.strip(_BLANKS)) if isinstance(value, str) else None
+    if match is None:
         return WRONG
+    year, month, day, hour, minute, second = (int(match[name] or 0) for name in _PARTS)
+    micros = int((match["fraction"] or "").ljust(6, "0")[:6])
+    # Python knows no year 0, of which the last hours may be year 1 in UTC: 400 years are a cycle.
+    cycle = timedelta(0)
+    if year == 0:
+        year, cycle = 400, timedelta(days=146_097)
     try:
-        moment = datetime.fromisoformat(value.rstrip())
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return moment.astimezone(UTC).replace(tzinfo=None)
+        zone = _zone(match["zone"] or "Z")
+        local = datetime(year, month, day, hour, minute, second, micros, zone)
+        return (local.astimezone(UTC) - cycle).replace(tzinfo=None)
     except (ValueError, OverflowError):
         return WRONG
+
+
+def _zone(text: str) -> tzinfo:
+    if text == "Z":
+        return UTC
+    if text[0] not in "+-":
+        return ZoneInfo(text)
+    hours, _, minutes = text[1:].partition(":")
+    if len(hours) > 2:
+        hours, minutes = hours[:2], hours[2:]
+    offset = timedelta(hours=int(hours), minutes=int(minutes or 0))
+    if offset > timedelta(hours=18) or int(minutes or 0) > 59:
+        raise ValueError(text)
+    return timezone(-offset if text[0] == "-" else offset)
 
 
 def _epoch(value: Any, unit: str) -> Any:
     text = _text_of_number(value)
     if text is None or not _NUMBER.fullmatch(text):
         return WRONG
-    ticks = _rounded(Decimal(text), scale=6)
+    ticks = _rounded(text, scale=6)
+    if ticks is None:
+        return WRONG
     micros = int(ticks * {"epochSeconds": 1_000_000, "epochMilliseconds": 1000}[unit])
     try:
         return datetime(1970, 1, 1) + timedelta(microseconds=micros)  # noqa: DTZ001 -- As Sail says it.
@@ -125,7 +164,15 @@ def _epoch(value: Any, unit: str) -> Any:
         return WRONG
 
 
-def _rounded(number: Decimal, *, scale: int) -> Decimal:
+def _rounded(text: str, *, scale: int) -> Decimal | None:
+    """Round what is written; `None` where no decimal could hold it."""
+    if len(text.lower().partition("e")[2].strip(" \t+-")) > _EXPONENT_DIGITS_MAX:
+        return None
+    number = Decimal(text)
+    if not number or number.adjusted() < -_DIGITS_MAX:
+        number = Decimal(0)
+    if number.adjusted() > _DIGITS_MAX:
+        return None
     with localcontext(prec=500):
         return number.quantize(Decimal(1).scaleb(-scale), rounding=ROUND_HALF_UP)
 
@@ -138,7 +185,7 @@ def _date(value: Any, column: Column) -> Any:
 def _text_of_number(value: Any) -> str | None:
     if isinstance(value, bool | list | dict):
         return None
-    return value if isinstance(value, str) else json.dumps(value)
+    return value.strip(_BLANKS) if isinstance(value, str) else json.dumps(value)
 
 
 _READ: dict[str, Callable[[Any, Column], Any]] = {

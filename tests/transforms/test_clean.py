@@ -156,7 +156,7 @@ JSON = st.recursive(
         }
     ),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_rest_of_any_record_is_what_a_parser_finds(
     record: dict[str, Any], named: frozenset[str], depth: int, style: dict[str, Any]
 ) -> None:
@@ -174,7 +174,7 @@ def test_rest_of_any_record_is_what_a_parser_finds(
 
 
 @given(text=st.text('{}[]",:\\ aé1', max_size=30))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_rest_of_what_is_no_record_is_no_error(text: str) -> None:
     """A line that is refused anyway must not end the run that refuses it."""
     assert isinstance(rest_of(text, frozenset("a")), str | None)

@@ -34,6 +34,7 @@ GOOD_VALUES = [
     ("decimal(12,4)", 1e-4, Decimal("0.0001")),
     ("decimal(30,8)", 1.5e-7, Decimal("0.00000015")),
     ("decimal(30,0)", "1.5E+22", Decimal(15 * 10**21)),
+    ("decimal(4,2)", " 0e999\n", Decimal("0.00")),
     ("boolean", True, True),
     ("boolean", "false", False),
     ("boolean", 1, True),
@@ -45,6 +46,7 @@ GOOD_VALUES = [
     ("timestamp", "2026-11-20 12:00:00", at(2026, 11, 20, 12)),
     ("timestamp", "2026-11-20T12:00Z", at(2026, 11, 20, 12)),
     ("timestamp", "2026-11-20 12:00+0130", at(2026, 11, 20, 10, 30)),
+    ("timestamp", "\n2026-1-2 3:04 Europe/Berlin ", at(2026, 1, 2, 2, 4)),
     ("timestamp", "9999-12-31T23:59:59.999999Z", at(9999, 12, 31, 23, 59, 59, 999_999)),
     ("timestamp", "2026-11-20", at(2026, 11, 20)),
     ("json", {"b": 1, "a": [True, None]}, '{"b": 1, "a": [true, null]}'),
@@ -68,11 +70,13 @@ def test_value_of_a_type_is_read(
     [
         ("integer", ["x", "", 1.5, 99_999_999_999, True, [1], {"a": 1}]),
         ("long", ["x", 1.5, 99_999_999_999_999_999_999]),
-        ("double", ["x", "", "1,5", True, "NaN", "Inf", "-Infinity", "1e309"]),
-        ("decimal(4,2)", ["x", 100, "1,5"]),
-        ("boolean", ["x", "", 2, 1.0]),
+        ("double", ["x", "", "1,5", True, "NaN", "Inf", "-Infinity", "1e309", "1d", "1_000"]),
+        ("decimal(4,2)", ["x", 100, "1,5", "\u0661", "\u00a07", "7 %"]),
+        ("boolean", ["x", "", 2, 1.0, "on", "off"]),
         ("date", ["x", "", "20.11.2026", "2026-02-30", 1_795_176_000, 2026]),
         ("timestamp", ["x", "", "12:30", "2026", 1_795_176_000_000, "2026-11-20T25:00:00Z"]),
+        ("timestamp", ["2026-11", "2026-11-20T24:00:00Z", "2016-12-31T23:59:60Z"]),
+        ("timestamp", ["2026-07-01 12:00 BST", "2026-07-01T12:00:00+18:01", "now"]),
     ],
 )
 def test_value_of_another_type_is_a_reason(

@@ -212,8 +212,6 @@ def plans(draw: st.DrawFn) -> tuple[Json, list[list[Event]], list[int]]:
 @given(plan=plans())
 @settings(
     max_examples=6,
-    deadline=None,
-    derandomize=True,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
