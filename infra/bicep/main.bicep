@@ -1,4 +1,5 @@
-// Everything in Azure, from the one document. A second step, after the code: event-grid.bicep.
+// Everything in Azure, from the one document. Two steps more: budget.bicep, and, after the code,
+// event-grid.bicep.
 targetScope = 'subscription'
 
 import { principalType, rangeType } from 'types.bicep'
@@ -423,17 +424,6 @@ module workbook 'modules/workbook.bicep' = {
   }
 }
 
-module budget 'modules/budget.bicep' = {
-  scope: group
-  name: 'budget'
-  params: {
-    name: 'budget-${prefix}'
-    amount: alerts.?monthlyBudget ?? 200
-    actionGroupId: monitoring.outputs.actionGroupId
-    emails: emails
-  }
-}
-
 // infra/deploy reads these, and so do azd's hooks.
 output AZURE_ENV_NAME string = environmentName
 output AZURE_RESOURCE_GROUP string = group.name
@@ -449,7 +439,7 @@ output LAKE_TABLE_URI string = lake.outputs.tableUri
 output HOST_STORAGE_NAME string = hostStorage.outputs.name
 output DEAD_LETTER_CONTAINER string = hostStorage.outputs.deadLetterContainer
 output KEY_VAULT_NAME string = vault.outputs.name
-output SECRET_SETTINGS array = secretSettings
+output SECRET_SETTINGS string = join(secretSettings, ' ') // A list would reach azd's hooks as JSON.
 output DATABRICKS_HOST string = databricks.outputs.url
 output DATABRICKS_AZURE_RESOURCE_ID string = databricks.outputs.workspaceId
 output DATABRICKS_CONNECTOR_ID string = databricks.outputs.connectorId

@@ -15,3 +15,4 @@ param smokeTestPrincipalId = readEnvironmentVariable('SMOKE_TEST_PRINCIPAL_ID', 
 param sourceSettings = json(readEnvironmentVariable('SOURCE_SETTINGS', '{}'))
 param privateNetwork = bool(readEnvironmentVariable('PRIVATE_NETWORK', 'false'))
 param ledger = readEnvironmentVariable('LEDGER', '')
+param sqlClients = json(readEnvironmentVariable('SQL_CLIENTS', '[]'))

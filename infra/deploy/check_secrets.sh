@@ -3,7 +3,7 @@
 set -euo pipefail
 
 missing=()
-for setting in $SECRET_SETTINGS; do
+for setting in ${SECRET_SETTINGS:-}; do
   if ! az keyvault secret show --only-show-errors --output none \
     --vault-name "$KEY_VAULT_NAME" --name "${setting//_/-}" 2>/dev/null; then
     missing+=("$setting")

@@ -13,7 +13,10 @@ app=$(mktemp -d)
 trap 'rm -rf "$app"' EXIT
 
 cp -R function_app.py functions shared host.json pipeline.json requirements.txt "$app"
+# For the machines of the function app, whatever machine this is.
 "$python" -m pip install --quiet --no-compile --only-binary=:all: --requirement requirements.txt \
+  --implementation cp --python-version 3.13 \
+  --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 \
   --target "$app/.python_packages/lib/site-packages"
 find "$app" -name __pycache__ -type d -prune -exec rm -rf {} +
 "$python" -m zipfile -c "$release/functions.zip" "$app/.python_packages" "$app"/*

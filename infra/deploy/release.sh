@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a deployment does once the templates are applied: code, the subscription of Event Grid, jobs,
-# SQL views. Each step may be repeated. Run it from the root of a release, signed in by `az login`:
+# What a deployment does once the templates are applied: the budget, code, the subscription of Event
+# Grid, jobs, SQL views. Each step may be repeated. Run it from the root of a release, signed in by `az login`:
 #   eval "$(az deployment sub show --name NAME --query properties.outputs | python3 -m infra.deploy.outputs)"
 #   bash infra/deploy/release.sh [--without-code] [functions.zip]
 set -euo pipefail
@@ -9,6 +9,30 @@ code=functions.zip
 if [[ "${1:-}" == "--without-code" ]]; then code=""; else code="${1:-$code}"; fi
 
 say() { printf '\n== %s\n' "$*"; }
+
+# For what Azure takes some minutes to make true.
+again() {
+  local attempt
+  for attempt in {1..20}; do
+    if "$@"; then return; fi
+    printf 'attempt %s: not ready yet\n' "$attempt"
+    sleep 30
+  done
+  return 1
+}
+
+# A budget keeps the month that it began in: the service refuses any other.
+set_budget() {
+  say "budget: budget-$PIPELINE_NAME"
+  local began
+  began=$(az consumption budget list --only-show-errors --resource-group "$AZURE_RESOURCE_GROUP" \
+    --query "[?name=='budget-$PIPELINE_NAME'].timePeriod.startDate | [0]" --output tsv)
+  began=${began:-$(date -u +%Y-%m-01)}
+  az deployment group create --only-show-errors --output none --name budget \
+    --resource-group "$AZURE_RESOURCE_GROUP" --template-file infra/bicep/budget.bicep \
+    --parameters name="budget-$PIPELINE_NAME" actionGroupId="$ACTION_GROUP_ID" \
+    startDate="${began:0:10}"
+}
 
 deploy_code() {
   say "code: $code"
@@ -19,18 +43,10 @@ deploy_code() {
 # The key of the endpoint exists once the host has loaded the code: until then this step fails.
 subscribe_to_blobs() {
   say "Event Grid: $EVENT_GRID_TOPIC_NAME calls $FUNCTION_APP_NAME"
-  local attempt
-  for attempt in {1..20}; do
-    if az deployment group create --only-show-errors --output none --name event-grid \
-      --resource-group "$AZURE_RESOURCE_GROUP" --template-file infra/bicep/event-grid.bicep \
-      --parameters topicName="$EVENT_GRID_TOPIC_NAME" functionAppName="$FUNCTION_APP_NAME" \
-      hostStorageName="$HOST_STORAGE_NAME" deadLetterContainer="$DEAD_LETTER_CONTAINER"; then
-      return
-    fi
-    printf 'attempt %s: the app is not ready yet\n' "$attempt"
-    sleep 30
-  done
-  return 1
+  again az deployment group create --only-show-errors --output none --name event-grid \
+    --resource-group "$AZURE_RESOURCE_GROUP" --template-file infra/bicep/event-grid.bicep \
+    --parameters topicName="$EVENT_GRID_TOPIC_NAME" functionAppName="$FUNCTION_APP_NAME" \
+    hostStorageName="$HOST_STORAGE_NAME" deadLetterContainer="$DEAD_LETTER_CONTAINER"
 }
 
 # The workspace knows the app by its client id, and the lake by the connector's identity.
@@ -68,6 +84,7 @@ open_endpoint() {
   az synapse workspace firewall-rule create --only-show-errors --output none \
     --workspace-name "$SYNAPSE_NAME" --resource-group "$AZURE_RESOURCE_GROUP" --name deployment \
     --start-ip-address "$address" --end-ip-address "$address"
+  again python3 -m infra.deploy.synapse # A rule takes up to five minutes.
 }
 
 close_endpoint() {
@@ -87,6 +104,7 @@ test_by_one_record() {
 }
 
 export DATABRICKS_AUTH_TYPE=azure-cli
+set_budget
 [[ -z "$code" ]] || deploy_code
 subscribe_to_blobs
 introduce_to_workspace

@@ -1,6 +1,7 @@
 """Synapse, as the steps of a deployment use it: scripts are run, and rows are counted.
 
-`python -m infra.deploy.synapse FOLDER` runs the scripts of a folder in the order of their names.
+`python -m infra.deploy.synapse FOLDER` runs the scripts of a folder in the order of their names;
+without a folder it only finds out whether the endpoint lets it in.
 """
 
 from __future__ import annotations
@@ -54,8 +55,11 @@ def count(endpoint: str, database: str, question: str) -> int:
 
 if __name__ == "__main__":
     environment = os.environ  # noqa: TID251 -- A program's own look at its environment.
-    run_scripts(
-        Path(sys.argv[1]),
-        endpoint=environment["SYNAPSE_ENDPOINT"],
-        variables={"LakeUrl": f"https://{environment['LAKE_NAME']}.dfs.core.windows.net"},
-    )
+    if sys.argv[1:]:
+        run_scripts(
+            Path(sys.argv[1]),
+            endpoint=environment["SYNAPSE_ENDPOINT"],
+            variables={"LakeUrl": f"https://{environment['LAKE_NAME']}.dfs.core.windows.net"},
+        )
+    else:
+        connect(environment["SYNAPSE_ENDPOINT"]).close()

@@ -16,11 +16,38 @@ var endpointsSubnet = 'endpoints'
 var databricksPublicSubnet = 'databricks-public'
 var databricksPrivateSubnet = 'databricks-private'
 
-resource clusterRules 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {
+// Those that Databricks adds by itself when a workspace comes into the subnets, in its own words: a
+// repeated deployment without them would take them away, which the service refuses.
+var clusterRules = [
+  { name: 'worker-to-worker-inbound', direction: 'Inbound', priority: 100, protocol: '*', port: '*', to: 'VirtualNetwork' }
+  { name: 'worker-to-databricks-webapp', direction: 'Outbound', priority: 100, protocol: 'Tcp', port: '443', to: 'AzureDatabricks' }
+  { name: 'worker-to-sql', direction: 'Outbound', priority: 101, protocol: 'Tcp', port: '3306', to: 'Sql' }
+  { name: 'worker-to-storage', direction: 'Outbound', priority: 102, protocol: 'Tcp', port: '443', to: 'Storage' }
+  { name: 'worker-to-worker-outbound', direction: 'Outbound', priority: 103, protocol: '*', port: '*', to: 'VirtualNetwork' }
+  { name: 'worker-to-eventhub', direction: 'Outbound', priority: 104, protocol: 'Tcp', port: '9093', to: 'EventHub' }
+]
+
+resource clusters 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {
   name: '${name}-databricks'
   location: location
   tags: tags
-  properties: { securityRules: [] } // Databricks adds its own.
+  properties: {
+    securityRules: [
+      for rule in clusterRules: {
+        name: 'Microsoft.Databricks-workspaces_UseOnly_databricks-${rule.name}'
+        properties: {
+          access: 'Allow'
+          direction: rule.direction
+          priority: rule.priority
+          protocol: rule.protocol
+          sourceAddressPrefix: 'VirtualNetwork'
+          sourcePortRange: '*'
+          destinationAddressPrefix: rule.to
+          destinationPortRange: rule.port
+        }
+      }
+    ]
+  }
 }
 
 resource address 'Microsoft.Network/publicIPAddresses@2024-05-01' = {
@@ -78,7 +105,7 @@ resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
           addressPrefix: cidrSubnet(addressRange, 24, 1)
           natGateway: { id: outbound.id }
           defaultOutboundAccess: false
-          networkSecurityGroup: { id: clusterRules.id }
+          networkSecurityGroup: { id: clusters.id }
           delegations: [
             {
               name: 'databricks'
@@ -93,7 +120,7 @@ resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
           addressPrefix: cidrSubnet(addressRange, 24, 2)
           natGateway: { id: outbound.id }
           defaultOutboundAccess: false
-          networkSecurityGroup: { id: clusterRules.id }
+          networkSecurityGroup: { id: clusters.id }
           delegations: [
             {
               name: 'databricks'

@@ -49,6 +49,7 @@ VERSIONS = {
     "Microsoft.Storage/storageAccounts": "2025-01-01",
     "Microsoft.Storage/storageAccounts/blobServices": "2025-01-01",
     "Microsoft.Storage/storageAccounts/blobServices/containers": "2025-01-01",
+    "Microsoft.Storage/storageAccounts/managementPolicies": "2025-01-01",
     "Microsoft.Storage/storageAccounts/tableServices": "2025-01-01",
     "Microsoft.Storage/storageAccounts/tableServices/tables": "2025-01-01",
     "Microsoft.Synapse/workspaces": "2021-06-01",

@@ -160,5 +160,4 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "toObject": _to_object,
     "union": _union,
     "uniqueString": lambda *parts: base64.b32encode(_token(*parts).encode()).decode()[:13].lower(),
-    "utcNow": lambda _form: "2026-11",
 }

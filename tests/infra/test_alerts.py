@@ -169,7 +169,8 @@ def test_platform_metrics_are_watched() -> None:
 def test_every_alert_tells_the_same_group() -> None:
     """One place says who is called."""
     (group,) = of("Microsoft.Insights/actionGroups")
-    (budget,) = of("Microsoft.Consumption/budgets")
+    step = MAIN.with_name("budget.bicep")
+    ((budget,), _) = plan(step, name="any", actionGroupId=group.id, startDate="2026-11-01")
 
     for each in of("Microsoft.Insights/scheduledQueryRules"):
         assert each.properties["actions"]["actionGroups"] == [group.id]

@@ -9,10 +9,22 @@ from typing import Any
 
 import pytest
 
+from shared.domain import claim
 from tests.infra.bicep_plan import Resource, plan
 
 ROOT = Path(__file__).parents[2]
 MAIN = ROOT / "infra/bicep/main.bicep"
+LONGEST_RETENTION_DAYS = 7  # Of a hub in the Standard tier.
+#: What each service calls its logs and metrics; a category it does not know fails a deployment.
+CATEGORIES = {
+    "Databricks": {"jobs", "clusters"},
+    "EventGrid": {"DeliveryFailures", "AllMetrics"},
+    "EventHub": {"OperationalLogs", "AutoScaleLogs", "DiagnosticErrorLogs", "AllMetrics"},
+    "KeyVault": {"AuditEvent", "AllMetrics"},
+    "Storage": {"StorageDelete", "Transaction"},
+    "Synapse": {"BuiltinSqlReqsEnded", "AllMetrics"},
+    "Web": {"FunctionAppLogs", "AllMetrics"},
+}
 ROLES = {role: name for name, role in json.loads((MAIN.parent / "roles.json").read_text()).items()}
 
 
@@ -91,6 +103,20 @@ def test_what_is_deleted_can_be_brought_back() -> None:
         "Synapse",
     ]
     assert not of("Microsoft.Authorization/locks", size="branch")
+
+
+def test_claims_outlive_every_event_that_refers_to_them_and_nothing_else_is_deleted() -> None:
+    """A claim that is gone before its event is landed is a record lost."""
+    (policy,) = of("Microsoft.Storage/storageAccounts/managementPolicies")
+    (rule,) = policy.properties["policy"]["rules"]
+    days = rule["definition"]["actions"]["baseBlob"]["delete"]["daysAfterModificationGreaterThan"]
+    folder = claim.reference_of("any", b"").partition("/")[0]
+
+    assert policy.name.startswith("lake")
+    assert rule["enabled"] is True
+    assert rule["definition"]["actions"].keys() == {"baseBlob"}
+    assert rule["definition"]["filters"]["prefixMatch"] == [f"state/{folder}/"]
+    assert days >= 2 * LONGEST_RETENTION_DAYS
 
 
 def test_production_survives_the_loss_of_a_region() -> None:
@@ -173,6 +199,30 @@ def test_flex_functions_live_in_the_subnet_made_for_them() -> None:
     }
 
 
+def test_rules_of_the_clusters_are_those_that_databricks_makes_itself() -> None:
+    """The second deployment would take away what it does not name, and the service refuses that."""
+    (group,) = of("Microsoft.Network/networkSecurityGroups", private=True)
+    rules = {
+        each["name"].rpartition("_databricks-")[2]: each["properties"]
+        for each in group.properties["securityRules"]
+    }
+
+    assert {
+        name: (each["direction"], each["destinationAddressPrefix"], each["destinationPortRange"])
+        for name, each in rules.items()
+    } == {
+        "worker-to-worker-inbound": ("Inbound", "VirtualNetwork", "*"),
+        "worker-to-worker-outbound": ("Outbound", "VirtualNetwork", "*"),
+        "worker-to-databricks-webapp": ("Outbound", "AzureDatabricks", "443"),
+        "worker-to-sql": ("Outbound", "Sql", "3306"),
+        "worker-to-storage": ("Outbound", "Storage", "443"),
+        "worker-to-eventhub": ("Outbound", "EventHub", "9093"),
+    }
+    for each in group.properties["securityRules"]:
+        assert each["name"].startswith("Microsoft.Databricks-workspaces_UseOnly_databricks-")
+        assert each["properties"]["sourceAddressPrefix"] == "VirtualNetwork"
+
+
 def grants() -> set[tuple[str, str, str]]:
     """Who, which role, where."""
     found = set()
@@ -243,14 +293,13 @@ def test_every_service_tells_what_happens_in_it() -> None:
     settings = of("Microsoft.Insights/diagnosticSettings")
     hubs = next(each for each in settings if provider(each.scope) == "EventHub")
 
-    assert {provider(each.scope) for each in settings} == {
-        "Databricks",
-        "EventGrid",
-        "EventHub",
-        "KeyVault",
-        "Storage",
-        "Synapse",
-        "Web",
-    }
-    assert all(each.properties["workspaceId"] and each.properties["logs"] for each in settings)
+    assert {
+        provider(each.scope): {
+            part["category"]
+            for part in (*each.properties["logs"], *each.properties.get("metrics", []))
+            if part["enabled"]
+        }
+        for each in settings
+    } == CATEGORIES
+    assert all(each.properties["workspaceId"] for each in settings)
     assert hubs.properties["logAnalyticsDestinationType"] == "Dedicated"

@@ -92,6 +92,36 @@ resource ledger 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-01-
   name: 'runs'
 }
 
+// Claims are bodies too large for an event, each written anew whenever an event refers to it. A hub
+// keeps an event for seven days at most, and raw has the whole body once it is landed. As long again
+// is for a batch that is still being tried when the hub has dropped its events.
+resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2025-01-01' = {
+  parent: account
+  name: 'default'
+  properties: {
+    policy: {
+      rules: [
+        {
+          name: 'claims'
+          enabled: true
+          type: 'Lifecycle'
+          definition: {
+            filters: {
+              blobTypes: ['blockBlob']
+              prefixMatch: ['state/claims/']
+            }
+            actions: {
+              baseBlob: {
+                delete: { daysAfterModificationGreaterThan: 14 }
+              }
+            }
+          }
+        }
+      ]
+    }
+  }
+}
+
 resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   scope: blobs
   name: 'logs'
