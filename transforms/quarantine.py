@@ -58,7 +58,7 @@ def in_blob() -> str:
 def quarantine_records(
     session: SparkSession, records: DataFrame, manifest: Manifest, *, count: int
 ) -> None:
-    """Replace what the run quarantined before by the records that are bad now."""
+    """Replace what the run quarantined before by the records that are bad now: `count` of them."""
     url = manifest.quarantine_url
     if count == 0 and not _holds_rows_of(session, url, manifest.run):
         return
@@ -78,6 +78,11 @@ def quarantine_records(
     writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", this_run)
     writer.save(url)
     check_table(session, url)
+    found = _rows_of(session, url, manifest.run).count()
+    # What two blobs hold is counted twice and kept once.
+    assert found == count or manifest.repeats_itself, (
+        f"{count} records are refused, {found} are in quarantine"
+    )
 
 
 def _located(bad: DataFrame, blobs: DataFrame) -> DataFrame:
@@ -99,5 +104,8 @@ def _holds_rows_of(session: SparkSession, url: str, run: str) -> bool:
     """Say whether an earlier attempt, perhaps of an older wheel, quarantined records."""
     if table_types(session, url) is None:
         return False
-    rows = session.read.format("delta").load(url).where(fn.col("run_id") == run)
-    return bool(rows.limit(1).collect())
+    return bool(_rows_of(session, url, run).limit(1).collect())
+
+
+def _rows_of(session: SparkSession, url: str, run: str) -> DataFrame:
+    return session.read.format("delta").load(url).where(fn.col("run_id") == run)

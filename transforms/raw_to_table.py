@@ -34,12 +34,13 @@ if TYPE_CHECKING:
 
 
 class _Counted(NamedTuple):
-    """What the staged records say; `keys` is how many rows they should become."""
+    """What the staged records say; `keys` is how many rows the versions should become."""
 
     events: int
     records: int
     quarantined: int
     ignored: int
+    versions: int
     keys: int
 
 
@@ -68,7 +69,7 @@ def write_table(session: SparkSession, manifest: Manifest) -> TableWritten:
         events=counted.events,
         bytes=manifest.size_bytes,
         records=counted.records,
-        duplicates=counted.records - counted.quarantined - counted.ignored - counted.keys,
+        duplicates=counted.versions - counted.keys,
         older=changed.older,
         inserted=changed.inserted,
         updated=changed.updated,
@@ -150,8 +151,11 @@ def _count(records: DataFrame, manifest: Manifest) -> _Counted:
         fn.count_if(~reason.isin(GOOD, BLANK)).alias("quarantined"),
         fn.count_if(good & fn.col("_deleted") & ~fn.lit(order.follows_deletions)).alias("ignored"),
     )
-    keys = versions(records, order).select(*order.key).distinct()
-    [row] = of_records.crossJoin(keys.agg(fn.count("*").alias("keys"))).collect()
+    keys = versions(records, order).groupBy(*order.key).agg(fn.count("*").alias("_versions"))
+    of_keys = keys.agg(
+        fn.coalesce(fn.sum("_versions"), fn.lit(0)).alias("versions"), fn.count("*").alias("keys")
+    )
+    [row] = of_records.crossJoin(of_keys).collect()
     return _Counted(**row.asDict())
 
 

@@ -54,7 +54,8 @@ class TableWritten(_Result):
         """Every record went to exactly one place."""
         merged = self.inserted + self.updated + self.deleted
         gone = merged + self.older + self.duplicates + self.ignored + self.quarantined
-        assert self.records == gone, f"{self.records} records do not add up: {self}"
+        assert self.records == gone, f"records do not add up: {self}"
+        assert self.duplicates >= 0, f"rows do not add up: {self}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

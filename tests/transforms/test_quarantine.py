@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.transforms.lake import Event, dataset, event, thing
+from transforms import quarantine
 
 if TYPE_CHECKING:
     from tests.transforms.lake import Lake
@@ -56,3 +59,16 @@ def test_refused_record_is_described_whole(lake: Lake) -> None:
         "r1",
     )
     assert row["enqueued_time"].second == 3
+
+
+def test_record_that_does_not_reach_quarantine_fails_the_run(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is said to be refused is what is there, not what was intended."""
+    located = quarantine._located
+    monkeypatch.setattr(quarantine, "_located", lambda *of: located(*of).where("_line > 1"))
+
+    with pytest.raises(AssertionError, match="2 records are refused, 1 are in quarantine"):
+        lake.run_events("r1", event(0, b"bad", b"bad"))
+
+    assert lake.rows() == []

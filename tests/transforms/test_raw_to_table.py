@@ -45,6 +45,17 @@ def test_records_become_rows_and_the_result_adds_up(lake: Lake) -> None:
     )
 
 
+@pytest.mark.parametrize("wrong", [{"records": 11}, {"updated": 0}, {"older": 7, "duplicates": -1}])
+def test_result_that_does_not_add_up_is_none(wrong: dict[str, int]) -> None:
+    """A record that is in no count is lost, one that is in two is doubled: neither may pass."""
+    right = {"records": 10, "inserted": 1, "updated": 1, "deleted": 1, "older": 4, "duplicates": 2}
+    others = {"events": 3, "bytes": 99, "ignored": 0, "quarantined": 1, "table_version": 1}
+    TableWritten(run="r1", dataset="things", **right, **others)
+
+    with pytest.raises(AssertionError, match="do not add up"):
+        TableWritten(run="r1", dataset="things", **{**right, **wrong}, **others)
+
+
 def test_result_is_one_line_in_one_file(lake: Lake) -> None:
     """The function app reads exactly one part file, also after a repetition."""
     blob = lake.land(event(0, thing("a")))
