@@ -24,6 +24,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import fastavro
 from aiohttp import web
@@ -36,12 +37,14 @@ from cli.wait import look
 from local.stack import Ports, Stack, running
 from shared import wiring
 from shared.domain import document as documents
+from shared.domain.cloud_event import BODY_BYTES_MAX
 from shared.domain.errors import MillraceError
 from shared.flow.audit_raw import audit_raw
 from shared.settings import ROOT, Settings
 
 WINDOWS = 100
 REPEATED = 0.1  # Of each window: records of an earlier one, in a newer version.
+LARGE_EVERY = 10  # Windows whose first record is too large for an event.
 DOCUMENT = {
     "name": "chaos",
     "sources": [
@@ -95,6 +98,8 @@ class Feed:
             for name in ids:
                 self.versions[name] = self.versions.get(name, 0) + 1
                 text = "x" * self.random.randrange(100, 300)
+                if number % LARGE_EVERY == 0 and not items:
+                    text = "x" * (BODY_BYTES_MAX + 1)
                 value = round(self.random.random(), 6)
                 items.append(
                     {"id": name, "version": self.versions[name], "value": value, "text": text}
@@ -151,9 +156,10 @@ async def kill_at_random(stack: Stack, feed: Feed, *, seed: int) -> Counter[str]
     return killed
 
 
-async def raw_events(settings: Settings) -> Counter[tuple[str, int]]:
-    """How often each event is in raw, by partition and sequence number."""
+async def raw_events(settings: Settings) -> tuple[Counter[tuple[str, int]], int]:
+    """How often each event is in raw, by partition and sequence number, and how many are large."""
     found: Counter[tuple[str, int]] = Counter()
+    large = 0
     async with BlobServiceClient.from_connection_string(settings.lake) as service:
         container = service.get_container_client("raw")
         async for blob in container.list_blobs():
@@ -161,7 +167,8 @@ async def raw_events(settings: Settings) -> Counter[tuple[str, int]]:
             for row in fastavro.reader(io.BytesIO(await download.readall())):
                 assert isinstance(row, dict)
                 found[str(row["partition"]), int(str(row["sequence_number"]))] += 1
-    return found
+                large += len(cast("bytes", row["body"])) > BODY_BYTES_MAX
+    return found, large
 
 
 async def settle(app: wiring.App, feed: Feed, *, plain: bool, limit_s: float) -> list[str]:
@@ -216,13 +223,14 @@ async def run(arguments: argparse.Namespace, folder: Path) -> int:
             killed = await kill_at_random(stack, feed, seed=arguments.seed)
             left = await settle(app, feed, plain=arguments.plain, limit_s=arguments.limit)
             sent = await app.hub.last_sequences("readings", partitions=4)
-            inside = await raw_events(settings)
+            inside, large = await raw_events(settings)
             print(f"seed {arguments.seed}: {sum(killed.values())} kills {dict(killed)}")
             print(f"source answered {dict(feed.answers)}; {time.monotonic() - started:.0f} s")
             expected = {(part, each) for part, last in sent.items() for each in range(last + 1)}
             lost = len(expected - set(inside))
             doubled = sum(times - 1 for times in inside.values())
-            print(f"hub events {len(expected):,}: lost {lost:,}, doubled in raw {doubled:,}")
+            print(f"hub events {len(expected):,}: lost {lost:,}, doubled in raw {doubled:,},")
+            print(f"  larger than an event may be {large}")
             if arguments.plain:
                 return 0
             audited = await audit_raw("", files=app.raw_files, tell=lambda *_: None)
