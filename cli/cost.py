@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shared.domain.document import Document, EventHub
 
 PRICES = Path(__file__).with_name("prices.json")
+ALERTS = Path(__file__).parents[1] / "infra" / "alerts"
 SIZES = Path(__file__).parents[1] / "infra" / "bicep" / "sizes.json"
 
 DAYS = 365 / 12
@@ -27,8 +28,8 @@ HOURS = DAYS * 24
 DAY_S = 86_400
 INGRESS_BYTES = 65_536  # The service bills an event by units of 64 KB.
 THROUGHPUT_UNIT_BYTES_S = 1_000_000
-POLL_S, LAND_S, LAUNCH_S, TRACK_S = 1.0, 0.2, 0.2, 0.2  # Of one execution, measured locally.
-TRACKS_DAY = DAY_S / 30  # TRACK_SCHEDULE in Azure.
+EXECUTION_S = 1.0  # The least that one is billed for; measured locally, they take less.
+TRACKS_DAY, MEASURES_DAY = DAY_S / 30, DAY_S / 60  # TRACK_SCHEDULE, MEASURE_SCHEDULE in Azure.
 BATCH_EVENTS, BATCH_WAIT_S = 100, 30  # host.json: minEventBatchSize and maxWaitTime.
 RAW_SHARE, TABLE_SHARE = 0.2, 0.1  # Bytes left of a record's JSON: zstandard Avro, Parquet.
 RUN_S = 60.0  # A run over little is all start-up; one that is open takes in what comes meanwhile.
@@ -137,13 +138,20 @@ def volume(hub: EventHub, document: Document, *, packed: bool = True) -> Volume:
 
 
 def runs_a_day(document: Document, volumes: dict[str, Volume], *, coalesced: bool = True) -> float:
-    """How many runs start: one a raw blob, or, coalesced, as many as fit one after another."""
-    total = 0.0
+    """How many runs start: one a raw blob, or, coalesced, as many as fit one after another.
+
+    A curated table runs after each run of an input; each table is maintained once a day.
+    """
+    runs: dict[str, float] = {}
     for dataset in document.datasets:
         blobs = volumes[dataset.consumes].batches
         every_s = dataset.run_every.total_seconds() if dataset.run_every else 0.0
-        total += min(blobs, DAY_S / max(RUN_S, every_s)) if coalesced else blobs
-    return total
+        runs[dataset.name] = min(blobs, DAY_S / max(RUN_S, every_s)) if coalesced else blobs
+    for curated in document.curated:
+        if curated.kind == "table":
+            causes = sum(runs.get(name, 0.0) for name in curated.reads)
+            runs[curated.name] = min(causes, DAY_S / RUN_S) if coalesced else causes
+    return sum(runs.values()) + len(runs)
 
 
 def estimate(
@@ -165,8 +173,7 @@ def estimate(
     )
     throughput = max(sized["throughputUnits"], math.ceil(data / DAY_S / THROUGHPUT_UNIT_BYTES_S))
     runs = runs_a_day(document, volumes, coalesced=coalesced)
-    executions = polls + 2 * batches + TRACKS_DAY
-    busy_s = polls * POLL_S + batches * (LAND_S + LAUNCH_S) + TRACKS_DAY * TRACK_S
+    executions = polls + 2 * batches + TRACKS_DAY + MEASURES_DAY
     ready_s = sized["landingAlwaysReady"] * len(volumes) * instance_gb * HOURS * 3600
     kept_gb = data * DAYS * (RAW_SHARE + TABLE_SHARE) / 1e9
     scanned_tb = data * DAYS * TABLE_SHARE * SCANS_DAY * DAYS / 1e12 / 2
@@ -180,10 +187,11 @@ def estimate(
              price="eventHubsMillionIngressEvents"),
         line("Functions", "million executions", executions * DAYS / 1e6,
              price="functionsMillionExecutions"),
-        line("Functions", "GB-seconds at work", busy_s * DAYS * instance_gb,
+        line("Functions", "GB-seconds at work", executions * EXECUTION_S * DAYS * instance_gb,
              price="functionsGigabyteSecond"),
         line("Functions", "GB-seconds ready", ready_s, price="functionsReadyGigabyteSecond"),
-        line("Storage", "GB kept after the first month", kept_gb, price="storageGigabyteMonth"),
+        line("Storage", "GB kept after the first month", kept_gb,
+             price=f"storageGigabyteMonth{sized['storageRedundancy'].removeprefix('Standard_')}"),
         line("Storage", "10,000 writes", (2 * batches + 6 * runs + polls) * DAYS / 1e4,
              price="storageTenThousandWrites"),
         line("Storage", "10,000 reads", (batches + 10 * runs + 4 * TRACKS_DAY) * DAYS / 1e4,
@@ -194,6 +202,7 @@ def estimate(
              price="databricksJobsServerlessDbu" if serverless else "databricksJobsDbuWithMachine"),
         line("Synapse", "TB scanned", scanned_tb, price="synapseTerabyteScanned"),
         line("Monitor", "GB of logs and metrics", LOG_GB_DAY * DAYS, price="logGigabyte"),
+        line("Monitor", "alert queries", len(list(ALERTS.glob("*.kql"))), price="alertQueryMonth"),
     ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -18,11 +19,14 @@ from cli.synapse_sql import database_name
 from shared.domain import document as documents
 
 if TYPE_CHECKING:
-    from shared.domain.document import Document
+    from collections.abc import Iterator, Mapping
+
+    from shared.domain.document import Document, EventHub
 
 ROOT = Path(__file__).parents[1]
 SELDOM = "PT15M"
 RUNBOOKS = ROOT / "docs" / "runbooks"
+UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 SHARED = (
     ("resource group", "rg-{prefix}"),
     ("identity of the function app", "id-…"),
@@ -64,13 +68,31 @@ def plan(
         return
     console = Console()
     console.print(_resources_table(parts))
+    console.print()
     console.print(_cost_table(lines))
+    typer.echo()
+    for sentence in sentences(document, size=size, monthly=cost.total(lines), savings=savings):
+        typer.echo(sentence)
+
+
+def sentences(
+    document: Document, *, size: cost.Size, monthly: float, savings: Mapping[str, float]
+) -> Iterator[str]:
+    """What the cost rests on, what it would be otherwise, and what to look at before deploying."""
     prices = cost.Prices()
-    typer.echo(f"prices: {prices.region}, {prices.currency}, {prices.date}. {prices.note}")
+    yield f"size {size}; prices: {prices.region}, {prices.currency}, {prices.date}. {prices.note}"
+    for hub in document.eventhubs:
+        records = f"{hub.expected_records_per_day:,} records a day of {hub.record_bytes:,} bytes"
+        yield f"reckoned with {records} in {hub.material}"
     for what, price in savings.items():
-        typer.echo(f"without {what} it would be {price:,.0f} {prices.currency} a month")
+        yield f"without {what} it would be {price:,.0f} {prices.currency} a month"
     rarely = cost.total(cost.estimate(seldom(document), size=size))
-    typer.echo(f"with runEvery {SELDOM} for every dataset it would be {rarely:,.0f}")
+    yield f"with runEvery {SELDOM} for every dataset it would be {rarely:,.0f}"
+    budget = document.alerts.monthly_budget
+    if monthly > budget:
+        yield f"this is more than alerts.monthlyBudget, {budget:,}: its alert will fire"
+    if not document.alerts.emails:
+        yield "alerts.emails is empty: nobody is told of an alert"
 
 
 def resources(document: Document, environment: str) -> list[tuple[str, str]]:
@@ -80,7 +102,7 @@ def resources(document: Document, environment: str) -> list[tuple[str, str]]:
     parts += [
         (
             "hub",
-            f"{hub.material}: {hub.partitions} partitions, groups {', '.join(hub.consumer_groups)}",
+            f"{hub.material}: {hub.partitions} partitions, kept for {_spoken(_retention(hub))}",
         )
         for hub in document.eventhubs
     ]
@@ -88,8 +110,15 @@ def resources(document: Document, environment: str) -> list[tuple[str, str]]:
         ("source", f"{source.name}: {source.schedule} → {source.publishes}")
         for source in document.sources
     ]
+    parts += [("secret", name.replace("_", "-")) for name in _settings(document)]
     parts += [("job", f"{prefix}-{job.name}, {job.cluster}") for job in document.databricks.jobs]
     parts += [("SQL database", database_name(document, environment))]
+    parts += _tables(document)
+    return [*parts, *(("alert", each) for each in alerts(document))]
+
+
+def _tables(document: Document) -> list[tuple[str, str]]:
+    parts = []
     for dataset in document.datasets:
         parts.append(("table", f"clean/{dataset.name}, view {dataset.table}"))
         if dataset.history:
@@ -100,8 +129,44 @@ def resources(document: Document, environment: str) -> list[tuple[str, str]]:
         else ("view", curated.table)
         for curated in document.curated
     ]
+    return parts
+
+
+def alerts(document: Document) -> list[str]:
+    """Each alert by the name of its runbook, with the limit where the document sets one."""
+    says = document.alerts
+    fresh = ", ".join(
+        f"{dataset.name} {_spoken(dataset.freshness or says.freshness)}"
+        for dataset in document.datasets
+    )
+    limits = {
+        "budget": f"{says.monthly_budget:,} a month",
+        "consumer-lag": f"{says.lag_events:,} events in a partition",
+        "freshness": fresh,
+        "runs-late": _spoken(says.run_late_after),
+        "silence": _spoken(says.silent_after),
+    }
     names = sorted(page.stem for page in RUNBOOKS.glob("*.md") if page.stem != "README")
-    return [*parts, *(("alert", name) for name in names)]
+    return [f"{name}: {limits[name]}" if limits.get(name) else name for name in names]
+
+
+def _spoken(period: timedelta) -> str:
+    """A period in the largest unit that tells it whole."""
+    total = round(period.total_seconds())
+    size, unit = next(each for each in UNITS if total % each[0] == 0)
+    return f"{total // size} {unit}{'' if total == size else 's'}"
+
+
+def _retention(hub: EventHub) -> timedelta:
+    """Whole hours, at most seven days of them: infra/bicep/main.bicep."""
+    hours = math.ceil(hub.expires_after / timedelta(hours=1))
+    return timedelta(hours=min(hours, 168))
+
+
+def _settings(document: Document) -> list[str]:
+    """The settings that sources use: each is a secret of the vault."""
+    text = "".join(source.model_dump_json() for source in document.sources)
+    return list(dict.fromkeys(documents.settings_named(text)))
 
 
 def without(document: Document, *, size: cost.Size) -> dict[str, float]:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from cli import cost
 from cli.__main__ import commands
-from cli.plan import resources, without
+from cli.plan import resources, sentences, without
 from tests.builders import document
 
 SOURCE = {
@@ -75,6 +75,19 @@ def test_fewer_runs_cost_less() -> None:
     assert cost.total(cost.estimate(hourly)) < cost.total(cost.estimate(busy()))
 
 
+def test_curated_table_runs_after_every_run_of_its_input() -> None:
+    """A second table doubles the runs: whoever adds it wants to know before, not from the bill."""
+    curated = [{"name": "daily", "reads": ["quakes"], "columns": {"id": "string"}}]
+    alone = document(sources=[SOURCE], eventhubs=[HUB])
+    both = document(sources=[SOURCE], eventhubs=[HUB], curated=curated)
+
+    def runs(of: Any) -> float:
+        volumes = {hub.material: cost.volume(hub, of) for hub in of.eventhubs}
+        return cost.runs_a_day(of, volumes)
+
+    assert runs(both) == 2 * runs(alone)
+
+
 def test_larger_environment_costs_more() -> None:
     """Instances that are always ready are paid for while nothing happens."""
     monthly = [cost.total(cost.estimate(busy(), size=size)) for size in SIZES]
@@ -92,6 +105,40 @@ def test_every_entry_of_the_document_is_in_the_plan() -> None:
 
     for part in ("quakes", "tool", "daily", "test-feature-transform", "freshness"):
         assert part in names
+
+
+def test_plan_says_what_the_document_decides() -> None:
+    """Partitions, retention, secrets and limits are what a review of the document is about."""
+    described = document(
+        sources=[SOURCE | {"url": "https://h/%TOOL_KEY%"}],
+        eventhubs=[HUB | {"expiresAfter": "PT90M"}],
+        alerts={"freshness": "PT2H", "lagEvents": 5000, "monthlyBudget": 55},
+    )
+
+    found = resources(described, "feature")
+
+    assert ("hub", "quakes: 4 partitions, kept for 2 hours") in found
+    assert ("secret", "TOOL-KEY") in found
+    assert ("alert", "freshness: quakes 2 hours") in found
+    assert ("alert", "consumer-lag: 5,000 events in a partition") in found
+    assert ("alert", "budget: 55 a month") in found
+
+
+@pytest.mark.parametrize(
+    ("alerts", "warned"),
+    [
+        ({"monthlyBudget": 1}, [True, True]),
+        ({"monthlyBudget": 100_000, "emails": ["on-call@example.org"]}, [False, False]),
+    ],
+)
+def test_plan_warns_of_what_would_surprise(alerts: dict[str, Any], warned: list[bool]) -> None:
+    """A budget below the estimate is spent on the second day, and an alert nobody gets is none."""
+    described = document(sources=[SOURCE], eventhubs=[HUB], alerts=alerts)
+    monthly = cost.total(cost.estimate(described))
+
+    text = "\n".join(sentences(described, size=cost.Size.DEV, monthly=monthly, savings={}))
+
+    assert ["monthlyBudget" in text, "nobody is told" in text] == warned
 
 
 def test_every_price_has_a_source_and_the_list_a_date() -> None:

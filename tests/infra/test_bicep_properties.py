@@ -1,4 +1,4 @@
-"""Names of properties: the compiler only warns of one it does not know, and the service skips it."""
+"""Names of properties: the compiler warns of one that it does not know, the service skips it."""
 
 from __future__ import annotations
 
