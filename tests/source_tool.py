@@ -7,6 +7,7 @@ import inspect
 import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -22,6 +23,7 @@ from tests.builders import document
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from ssl import SSLContext
 
     from shared.domain.document import Document
 
@@ -48,19 +50,21 @@ class Tool:
 
 
 @asynccontextmanager
-async def running(answer: Answer) -> AsyncIterator[Tool]:
+async def running(answer: Answer, *, tls: SSLContext | None = None) -> AsyncIterator[Tool]:
     """A tool on a port of its own."""
     tool = Tool(answer)
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", tool._answer)
-    async with TestServer(app, host="127.0.0.1") as server:
+    server = TestServer(app, host="127.0.0.1", scheme="https" if tls else "http")
+    await server.start_server(ssl=tls)
+    async with server:
         tool.url = str(server.make_url("")).rstrip("/")
         yield tool
 
 
 @dataclass
 class World:
-    """Polls of one source; `waits` are the pauses that were asked for, and not made."""
+    """Polls of one source; `waits` are the pauses that were asked for: only the clock made them."""
 
     document: Document
     reader: HttpSource
@@ -126,10 +130,13 @@ async def polling(
 
     async def pause(seconds: float) -> None:
         waits.append(seconds)
+        clock.moment += timedelta(seconds=seconds)
         await asyncio.sleep(0)
 
     async with aiohttp.ClientSession(
-        auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+        connector=aiohttp.TCPConnector(ssl=False),  # Tests sign for themselves.
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
         reader = HttpSource(session, settings or {}, clock, pause=pause)
         yield World(document=document(**parts), reader=reader, clock=clock, waits=waits)

@@ -46,7 +46,9 @@ class Redaction:
         begins = SETTING.match(source.url)
         texts = [source.url[begins.end() :] if begins else source.url]
         texts += [*source.headers.values(), *source.query.values()]
-        texts += [each for each in source.auth.model_dump().values() if isinstance(each, str)]
+        auth = source.auth.model_dump()
+        texts += [each for each in auth.values() if isinstance(each, str)]
+        texts += auth.get("parameters", {}).values()
         self._secrets: set[str] = set()
         for text in texts:
             for name in SETTING.findall(text):

@@ -27,6 +27,7 @@ _MARKS = (
 )
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_TELLING_BYTES = 4
 
 
 class CutOff(Exception):
@@ -46,8 +47,8 @@ class _Expander(Protocol):
 class _Gzip:
     """Gzip, one member or several, or deflate."""
 
-    def __init__(self, *, gzip: bool) -> None:
-        self._window = zlib.MAX_WBITS | 16 if gzip else zlib.MAX_WBITS
+    def __init__(self, window: int) -> None:
+        self._window = window
         self._member = zlib.decompressobj(self._window)
         self._fed = False
 
@@ -104,34 +105,64 @@ class _Zstd:
 async def decoded(
     pieces: AsyncIterator[bytes], source: Source, *, encoding: str, content_type: str
 ) -> AsyncGenerator[bytes]:
-    """The body in UTF-8; raise `CutOff` for a damaged one and `BadRecord` for one too large."""
-    expander = None
-    converter = None
+    """The body in UTF-8.
+
+    Raises `CutOff` for a damaged one, and `BadRecord` for one too large or of another character set
+    than it claims.
+    """
+    converter, begun = None, False
+    async for part in _begun(_expanded(_begun(pieces), source, encoding)):
+        if not begun:
+            begun, converter = True, _converter(part, source, content_type)
+        if converter is None:
+            yield part
+            continue
+        try:
+            text = converter.decode(part)
+        except UnicodeError as error:
+            yield part  # As it came, for a person to see.
+            raise BadRecord(
+                "wrong-charset",
+                f"the body is not in the character set that it claims: {error}; set `charset`, for "
+                "a tool that says it wrong",
+            ) from error
+        yield text.encode()
+    if converter:
+        try:
+            yield converter.decode(b"", final=True).encode()
+        except UnicodeError as error:
+            raise CutOff("the body is cut off within a character") from error
+
+
+async def _begun(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    """The same pieces, the first of which is long enough to tell what the body is."""
+    held, told = b"", False
+    async for piece in pieces:
+        held += piece
+        if told or len(held) >= _TELLING_BYTES:
+            yield held
+            held, told = b"", True
+    if held:
+        yield held
+
+
+async def _expanded(
+    pieces: AsyncIterator[bytes], source: Source, encoding: str
+) -> AsyncGenerator[bytes]:
+    """The body as it was before it was compressed, within the limits."""
+    expander, begun = None, False
     received = given = 0
-    begun = False
     async for piece in pieces:
         received += len(piece)
         _check_size(received, source, what="sent")
         if not begun:
-            begun = True
-            expander = _expander(encoding, piece)
-        for part in _expanded(expander, piece):
-            if given == 0:
-                converter = _converter(part, source, content_type)
+            begun, expander = True, _expander(encoding, piece)
+        for part in _Parts(expander, piece) if expander else (piece,):
             given += len(part)
             _check_size(given, source, what="sent, decompressed,")
-            yield converter.decode(part).encode() if converter else part
+            yield part
     if expander and not expander.is_whole():
         raise CutOff(f"the {encoding} body is cut off after {received} bytes")
-    if converter:
-        try:
-            yield converter.decode(b"", final=True).encode()
-        except UnicodeDecodeError as error:
-            raise CutOff("the body is cut off within a character") from error
-
-
-def _expanded(expander: _Expander | None, piece: bytes) -> list[bytes] | _Parts:
-    return [piece] if expander is None else _Parts(expander, piece)
 
 
 class _Parts:
@@ -156,16 +187,20 @@ class _Parts:
 
 
 def _expander(encoding: str, first: bytes) -> _Expander | None:
-    """What the header says, unless the body plainly says otherwise: some tools lie."""
+    """What the body plainly is, whatever the header says: some tools lie, others serve files.
+
+    No text begins like gzip or zstd does.
+    """
+    if first.startswith(_GZIP_MAGIC):
+        return _Gzip(zlib.MAX_WBITS | 16)
+    if first.startswith(_ZSTD_MAGIC):
+        return _Zstd()
     match encoding.strip().lower():
-        case "gzip" | "x-gzip":
-            return _Gzip(gzip=True) if first.startswith(_GZIP_MAGIC[: len(first)]) else None
-        case "deflate":
-            return _Gzip(gzip=False)
+        case "deflate":  # Some send it without the frame that RFC 9110, section 8.4.1.2, asks for.
+            framed = first[0] & 0x0F == zlib.DEFLATED
+            return _Gzip(zlib.MAX_WBITS if framed else -zlib.MAX_WBITS)
         case "br":
             return _Brotli()
-        case "zstd":
-            return _Zstd() if first.startswith(_ZSTD_MAGIC[: len(first)]) else None
         case _:
             return None
 
@@ -176,13 +211,11 @@ def _converter(first: bytes, source: Source, content_type: str) -> codecs.Increm
         (name for mark, name in _MARKS if first.startswith(mark)), _charset(content_type)
     )
     try:
+        "".encode(named or "utf-8")  # Only this refuses what Python knows, but not as text.
         codec = codecs.lookup(named or "utf-8")
-    except LookupError:
+    except (LookupError, ValueError):
         return None
-    if codec.name in _UTF_8:
-        return None
-    # A byte that the character set does not have stays visible, and stops no page.
-    return codec.incrementaldecoder(errors="replace")
+    return None if codec.name in _UTF_8 else codec.incrementaldecoder()
 
 
 def _charset(content_type: str) -> str:

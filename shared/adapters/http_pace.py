@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
     from shared.domain.source import Source
 
-#: A reset time beyond this is a moment since 1970, not a number of seconds from now.
-_EPOCH_SECONDS = 1_000_000_000
+#: A reset time beyond this is a moment since 1970, not a number of seconds from now; beyond the
+#: other, one in milliseconds.
+_EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1_000_000_000, 100_000_000_000
+#: Whatever a tool says, it is asked again after a day: a slip of its pen must not silence it.
+_WAIT_MAX_S = 86_400.0
 _SPENT = re.compile(r"(?:^|[;,\s])r(?:emaining)?=0(?:$|[;,\s])")
 _RESET = re.compile(r"(?:^|[;,\s])(?:t|reset)=(\d+)")
 
@@ -35,36 +38,38 @@ class Pace:
             moments.append(self._asked[0] + self._rate.per)
         return max(0.0, (max(moments) - now).total_seconds())
 
-    def ask(self, now: datetime) -> None:
-        """Note a request."""
-        self._asked.append(now)
+    def ask(self, moment: datetime) -> None:
+        """Note a request when it is decided on: who waits already is before who comes now."""
+        self._asked.append(moment)
+
+    def rest(self, until: datetime) -> None:
+        """Ask nothing before this moment."""
+        self._not_before = until
 
     def hear(self, headers: Mapping[str, str], now: datetime) -> None:
         """Note what an answer says about the limit: once nothing remains, wait for the reset."""
         combined = headers.get("ratelimit", "")
         if _SPENT.search(combined) and (found := _RESET.search(combined)):
-            self._not_before = now + timedelta(seconds=int(found[1]))
+            self.rest(now + timedelta(seconds=_bounded(float(found[1]))))
         for prefix in ("x-ratelimit-", "ratelimit-", "x-rate-limit-"):
             remaining, reset = headers.get(prefix + "remaining"), headers.get(prefix + "reset")
             if remaining and reset and _is_zero(remaining):
-                self._not_before = _moment(reset, now) or self._not_before
+                self.rest(now + timedelta(seconds=_seconds_until(reset, now)))
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
     """Seconds that an answer asks to wait, as a number or a date; None when it asks nothing."""
     text = headers.get("retry-after", "").strip()
-    if not text:
-        return None
     try:
-        return max(0.0, float(text))
+        return _bounded(float(text))
     except ValueError:
         pass
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return _bounded((aware - now).total_seconds())
+    except (ValueError, OverflowError):
         return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (aware - now).total_seconds())
 
 
 def _is_zero(text: str) -> bool:
@@ -74,11 +79,17 @@ def _is_zero(text: str) -> bool:
         return False
 
 
-def _moment(reset: str, now: datetime) -> datetime | None:
+def _seconds_until(reset: str, now: datetime) -> float:
+    """A reset time may be seconds from now, or a moment in seconds or milliseconds since 1970."""
     try:
         number = float(reset)
     except ValueError:
-        return None
-    if number >= _EPOCH_SECONDS:
-        return datetime.fromtimestamp(number, UTC)
-    return now + timedelta(seconds=number)
+        return 0.0
+    if number >= _EPOCH_MILLISECONDS:
+        number /= 1000
+    return _bounded(number - now.timestamp() if number >= _EPOCH_SECONDS else number)
+
+
+def _bounded(seconds: float) -> float:
+    """Seconds that can be waited; what is no number is no wait."""
+    return min(max(0.0, seconds), _WAIT_MAX_S)

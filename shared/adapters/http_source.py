@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import Counter
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from aiohttp import ClientError, ClientTimeout
@@ -21,6 +22,7 @@ from shared.domain.http_outcome import Outcome, outcome_of
 from shared.domain.page import Answer, Page
 from shared.domain.page_reader import WHOLE_BYTES
 from shared.domain.paging import NextLink
+from shared.domain.poll import BYTES_KEPT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -100,15 +102,15 @@ class HttpSource:
                 refused = True
                 tool.auth.forget()
             except _Again as again:
-                wait = again.wait_s
-                if wait is None:
-                    base = source.retries.pause_seconds * 2 ** (attempt - 1)
-                    wait = min(_PAUSE_MAX_S, base) * self._jitter.uniform(0.5, 1.5)
+                base = source.retries.pause_seconds * 2 ** (attempt - 1)
+                pause = min(_PAUSE_MAX_S, base) * self._jitter.uniform(0.5, 1.5)
+                wait = pause if again.wait_s is None else again.wait_s
                 left = ends - asyncio.get_running_loop().time()
                 if attempt == source.retries.attempts or wait > left:
                     message = tool.auth.redact(f"source {source.name} {again.what}")
                     raise TryLater(message, retry_after_s=again.wait_s) from None
-                await self._pause(wait)
+                if again.wait_s is None:  # What the tool asked for is waited for by every request.
+                    await self._pause(pause)
             else:
                 return answer
         raise self._stopped(tool, _UNAUTHORIZED)
@@ -133,13 +135,14 @@ class HttpSource:
 
     async def _take_turn(self, tool: _Tool, left: float) -> None:
         """Wait until the tool may be asked; too long a wait is left to a later poll."""
-        wait = tool.pace.wait_s(self._clock.now())
+        now = self._clock.now()
+        wait = tool.pace.wait_s(now)
         if wait > left:
             name = tool.source.name
             raise TryLater(f"source {name} may be asked again in {wait:.0f} s", retry_after_s=wait)
+        tool.pace.ask(now + timedelta(seconds=wait))
         if wait:
             await self._pause(wait)
-        tool.pace.ask(self._clock.now())
 
     async def _try(
         self,
@@ -255,6 +258,8 @@ class HttpSource:
                 return Answer(head=head, pieces=_nothing())
             case Outcome.RETRY:
                 response.release()
+                if wait is not None:
+                    tool.pace.rest(now + timedelta(seconds=wait))
                 raise _Again(f"answered {response.status}", wait)
             case _:
                 response.release()
@@ -359,7 +364,7 @@ async def _and_then(
 
 
 async def _and_fail(held: list[bytes], error: BadRecord) -> AsyncGenerator[bytes]:
-    yield b"".join(held)[:1024]
+    yield b"".join(held)[:BYTES_KEPT]  # For a person to see.
     raise error
 
 

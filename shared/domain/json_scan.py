@@ -36,6 +36,26 @@ def array_at(text: str, path: Sequence[str]) -> int:
     return position
 
 
+def items_followed(text: str) -> tuple[list[str], int]:
+    """The items of an array that has begun, as far as a comma follows each; where the rest begins.
+
+    An item behind which nothing follows yet may go on: `12` becomes `123`.
+    """
+    found: list[str] = []
+    position = 0
+    while True:
+        begin = _skip(text, position)
+        try:
+            _, end = _DECODER.raw_decode(text, begin)
+        except (ValueError, RecursionError):
+            return found, position
+        after = _skip(text, end)
+        if text[after : after + 1] != ",":
+            return found, position
+        found.append(text[begin:end])
+        position = after + 1
+
+
 def _member(text: str, position: int, name: str) -> int:
     if text[position : position + 1] != "{":
         raise ValueError(f"no object holds {name!r}")

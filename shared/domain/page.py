@@ -55,6 +55,12 @@ class Page:
         """What to ask with the next time."""
         return Validators(etag=self.etag, last_modified=self.last_modified)
 
+    @property
+    def rest_s(self) -> int:
+        """For how long the tool wants not to be polled again, as GitHub says it; a day at most."""
+        text = self.headers.get("x-poll-interval", "")
+        return min(int(text), 86_400) if text.isdecimal() else 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:

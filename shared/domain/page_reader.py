@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 #: A JSON page up to this size is read whole; a larger one is cut into pieces between records.
 WHOLE_BYTES = 8 * 1024 * 1024
 _PIECE_BYTES = 1024 * 1024
-#: How many places are tried to cut a piece: a wrong one lies inside a record and is no JSON.
-_CUTS_MAX = 40
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+#: How many places are tried to cut quickly: a wrong one lies inside a record and is no JSON.
+_CUTS_MAX = 8
+#: What stands between two fields; nothing: any number of blanks.
+_DELIMITERS = {"csv": ",", "tsv": "\t", "text": ""}
 _array = msgspec.json.Decoder(list[Raw]).decode
 
 
@@ -55,8 +56,8 @@ def reader_for(source: Source, *, beside: tuple[str, ...]) -> PageReader:
     )
     if source.format == "ndjson":
         return LineReader(paths)
-    if source.format in ("csv", "tsv"):
-        return TableReader(paths, delimiter="," if source.format == "csv" else "\t")
+    if source.format in _DELIMITERS:
+        return TableReader(paths, delimiter=_DELIMITERS[source.format])
     return JsonReader(paths)
 
 
@@ -68,6 +69,7 @@ class JsonReader:
         self._paths = paths
         self._pieces: list[bytes] = []
         self._size = 0
+        self._is_cut = False
         self._before = b""  # What stands before the first record, once the page is cut.
         self._cut_at = WHOLE_BYTES
 
@@ -85,13 +87,17 @@ class JsonReader:
         # What could not be cut now is tried again when there is twice as much.
         self._cut_at = self._size + (_PIECE_BYTES if bodies else self._size)
         if bodies:
+            self._is_cut = True
+            checked(b"".join(bodies))
             yield describe(bodies, self._paths)
 
     def finish(self) -> tuple[Records, dict[str, Any]]:
         """Read the rest as if it were the page: it has the same beginning and the same end."""
-        page = b"".join((self._before, *self._pieces))
+        rest = b"".join(self._pieces)
         self._pieces.clear()
-        return slice_page(page, self._paths)
+        if self._is_cut and rest.lstrip().startswith(b"]"):
+            rest = b"," + rest  # The comma that was cut off must not go unnoticed.
+        return slice_page(self._before + rest, self._paths)
 
     def _find_array(self, held: bytes) -> bytes:
         """Split off what stands before the records; give the rest."""
@@ -100,7 +106,7 @@ class JsonReader:
         text = held.decode("latin-1").removeprefix("\xef\xbb\xbf")
         try:
             start = json_scan.array_at(text, [step.encode().decode("latin-1") for step in path])
-        except ValueError:
+        except (ValueError, RecursionError):
             return held
         self._before = text[: start + 1].encode("latin-1")
         return text[start + 1 :].encode("latin-1")
@@ -120,7 +126,7 @@ class JsonReader:
             except (msgspec.DecodeError, RecursionError):
                 continue
             return [one_line(bytes(raw)) for raw in raws], held[held.index(b",", end) + 1 :]
-        return [], held
+        return _cut_slowly(held)
 
 
 class LineReader:
@@ -133,22 +139,19 @@ class LineReader:
     def __init__(self, paths: JsonPaths) -> None:
         """Nothing is read yet."""
         self._paths = paths
-        self._held = b""
+        self._held = bytearray()
         self._first = True
 
     def feed(self, piece: bytes) -> Iterator[Records]:
         """Give the lines that have ended."""
-        lines, found, rest = piece.rpartition(b"\n")
-        if not found:
-            self._held += piece
-            return
-        lines, self._held = self._held + lines, rest
+        end = piece.rfind(b"\n") + 1
+        lines = _taken(self._held, piece, end)
         if lines.strip():
             yield self._read(lines)
 
     def finish(self) -> tuple[Records, dict[str, Any]]:
         """Give the last line, if nothing ended it."""
-        rest, self._held = self._held, b""
+        rest = _taken(self._held, b"", 0, last=True)
         if rest.strip():
             _expect_json(rest, what="the last line", cut=True)
             return self._read(rest), {}
@@ -168,52 +171,65 @@ class LineReader:
 
 
 class TableReader:
-    """CSV or TSV with a header: each row becomes an object of texts; an empty field is null."""
+    """A table with a header: each row becomes an object of texts; an empty field is null."""
 
     def __init__(self, paths: JsonPaths, *, delimiter: str) -> None:
-        """Nothing is read yet."""
+        """Without a delimiter, blanks stand between fields, and `#` begins the header or a note."""
         self._paths = paths
         self._delimiter = delimiter
-        self._held = b""
+        self._held = bytearray()
+        self._is_quoted = False
         self._header: list[str] = []
 
     def feed(self, piece: bytes) -> Iterator[Records]:
         """Give the rows that have ended: a line break between quotes ends none."""
-        self._held += piece
-        end = self._held.rfind(b"\n")
-        while end >= 0 and self._held.count(b'"', 0, end) % 2:
-            end = self._held.rfind(b"\n", 0, end)
-        if end >= 0:
-            rows, self._held = self._held[: end + 1], self._held[end + 1 :]
-            if rows.strip():
-                yield self._read(rows, cut=False)
+        rows = _taken(self._held, piece, self._end_of_rows(piece))
+        if rows.strip():
+            yield self._read(rows, cut=False)
 
     def finish(self) -> tuple[Records, dict[str, Any]]:
         """Give the last row, if nothing ended it."""
-        rest, self._held = self._held, b""
+        rest = _taken(self._held, b"", 0, last=True)
         if rest.strip():
             return self._read(rest, cut=True), {}
         if not self._header:
             raise BadRecord("empty-body", "the source answered 200 with an empty body")
         return describe([], self._paths), {}
 
+    def _end_of_rows(self, piece: bytes) -> int:
+        """Where the last row that ends in a piece ends; 0 if none does."""
+        if not self._delimiter:
+            return piece.rfind(b"\n") + 1
+        parts = piece.split(b'"')
+        quoted = self._is_quoted ^ (len(parts) % 2 == 0)
+        self._is_quoted = quoted
+        end = len(piece)
+        for part in reversed(parts):
+            begin = end - len(part)
+            if not quoted and (found := piece.rfind(b"\n", begin, end)) >= 0:
+                return found + 1
+            end, quoted = begin - 1, not quoted
+        return 0
+
     def _read(self, text: bytes, *, cut: bool) -> Records:
-        try:
-            rows = list(
-                csv.reader(
-                    io.StringIO(checked(text).decode(), newline=""),
-                    delimiter=self._delimiter,
-                    strict=True,
-                )
-            )
-        except csv.Error as error:
-            raise BadRecord("not-csv", f"the page is cut off or no table: {error}") from error
-        rows = [row for row in rows if row]
+        rows = [row for row in self._rows(checked(text).decode()) if row]
         if not self._header and rows:
             self._header = _header(rows.pop(0))
         if cut and rows and len(rows[-1]) < len(self._header):
             raise BadRecord("not-csv", "the last row has too few fields: the page is cut off")
         return describe([self._object(row) for row in rows], self._paths)
+
+    def _rows(self, text: str) -> list[list[str]]:
+        if not self._delimiter:
+            lines = text.splitlines()
+            if not self._header and lines:
+                lines[0] = lines[0].removeprefix("#")
+            return [line.split() for line in lines if not line.startswith("#")]
+        lines_ = io.StringIO(text, newline="")
+        try:
+            return list(csv.reader(lines_, delimiter=self._delimiter, strict=True))
+        except csv.Error as error:
+            raise BadRecord("not-csv", f"the page is cut off or no table: {error}") from error
 
     def _object(self, row: list[str]) -> bytes:
         fields: dict[str, Any] = {
@@ -222,6 +238,26 @@ class TableReader:
         if len(row) > len(self._header):
             fields["_extra"] = row[len(self._header) :]
         return orjson.dumps(fields)
+
+
+def _taken(held: bytearray, piece: bytes, end: int, *, last: bool = False) -> bytes:
+    """What was held back and a piece up to its `end`; the rest is held back, also if that is all.
+
+    What is held grows where it is: to copy it for each piece of a long line would take for ever.
+    """
+    if not end and not last:
+        held += piece
+        return b""
+    taken = bytes(held) + piece[:end]
+    held[:] = piece[end:]
+    return taken
+
+
+def _cut_slowly(held: bytes) -> tuple[list[bytes], bytes]:
+    """Cut behind the last record that is whole, whatever is in it, record by record."""
+    # Latin-1 gives a character for each byte: the structure of JSON is ASCII anyway.
+    found, end = json_scan.items_followed(held.decode("latin-1"))
+    return [one_line(each.encode("latin-1")) for each in found], held[end:]
 
 
 def all_json(lines: list[bytes]) -> bool:
@@ -244,7 +280,7 @@ def _header(names: list[str]) -> list[str]:
 def _expect_json(line: bytes, *, what: str, cut: bool) -> None:
     try:
         json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         start = line[:80].decode(errors="replace")
         hint = "HTML" if start.startswith("<") else "cut off" if cut else "not JSON"
         detail = f"the page is {hint}: {what}: {error}; it begins {start!r}"

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import batched
 from typing import TYPE_CHECKING
 
-import orjson
+import msgspec
+from msgspec import Raw
 from xxhash import xxh3_64_digest
 
 from shared.domain.seen_many import ENTRY_BYTES, MET, NOT_MET, Many
@@ -30,6 +31,7 @@ HASH_BYTES, CONTENT_BYTES = 8, 7
 UNSETTLED = b"\xff" * CONTENT_BYTES
 #: Stands in a journal for an entry that is no more.
 GONE = bytes(CONTENT_BYTES)
+_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,15 +208,15 @@ def contents_of(source: Source, records: Records) -> list[bytes]:
     return [digest[:CONTENT_BYTES] for digest in map(xxh3_64_digest, bodies)]
 
 
-def _without(body: bytes, paths: list[list[str]]) -> bytes:
+def _without(body: bytes | Raw, paths: list[list[str]]) -> bytes:
+    """A record without the values at some paths; whatever else is in it stays as it is written."""
     try:
-        record = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return body
-    for *way, last in paths:
-        place = record
-        for step in way:
-            place = place.get(step) if isinstance(place, dict) else None
-        if isinstance(place, dict):
-            place.pop(last, None)
-    return orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
+        fields = _fields(body)
+    except (msgspec.DecodeError, RecursionError):
+        return bytes(body)
+    for first, *rest in paths:
+        if not rest:
+            fields.pop(first, None)
+        elif first in fields:
+            fields[first] = Raw(_without(fields[first], [rest]))
+    return msgspec.json.encode(fields)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from shared.domain.auth import Auth, NoAuth
 from shared.domain.cursor_field import CursorField  # noqa: TC001 -- Pydantic reads it.
@@ -62,7 +62,9 @@ class Source(Part):
     query: dict[str, str] = Field(default_factory=dict)
     headers: dict[str, str] = Field(default_factory=dict)
     schedule: Schedule = Field(description="When to poll: NCRONTAB, six fields, UTC.")
-    format: Literal["json", "geojson", "ndjson", "csv", "tsv"] = "json"
+    format: Literal["json", "geojson", "ndjson", "csv", "tsv", "text"] = Field(
+        default="json", description="How a page is written; `text` is a table with blanks."
+    )
     charset: str = Field(
         default="", description="Replaces what the tool says, for one that says it wrong."
     )
@@ -99,11 +101,20 @@ class Source(Part):
         """Where the records are."""
         return self.records or ("features" if self.format == "geojson" else "")
 
+    @field_validator("charset")
+    @classmethod
+    def _charset_is_known(cls, charset: str) -> str:
+        try:
+            "".encode(charset or "utf-8")
+        except LookupError as error:
+            raise ValueError(str(error)) from error
+        return charset
+
     @model_validator(mode="after")
     def _says_nothing_twice(self) -> Self:
         if not self.keys:
             raise ValueError("key: at least one path names a record")
-        if self.format in ("ndjson", "csv", "tsv") and self.records:
+        if self.format not in ("json", "geojson") and self.records:
             raise ValueError(f"records is a path in JSON; in {self.format} every line is a record")
         return self
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_plus, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote_plus, urljoin, urlsplit, urlunsplit
 
 from shared.domain.auth import ApiKey
 from shared.domain.errors import BadRecord
@@ -120,6 +120,10 @@ def is_complete(walk: Walk, source: Source) -> bool:
     """Whether a walk at its end has provably seen every record there is."""
     counted = walk.total is not None and walk.total == walk.records - walk.repeated
     alone = isinstance(source.paging, NoPaging) and not source.paging.total
+    asked = {*source.query.values(), *(text for _, text in parse_qsl(urlsplit(source.url).query))}
+    alone = (
+        alone and str(walk.records) not in asked
+    )  # As many as were asked for: there may be more.
     return bool(walk.request is None and walk.whole and walk.records and (counted or alone))
 
 

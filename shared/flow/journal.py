@@ -35,6 +35,7 @@ class Journal:
         self.seen = Seen()
         self.state: dict[str, Any] = {}
         self.claimed = False
+        self.rest_s = 0
         self.goes_on = False
         self._source = source
         self._cursors = cursors

@@ -23,6 +23,8 @@ from shared.flow.journal import Journal
 from shared.flow.source_page import Poll, ask, end_asking, hashes_of, read, send_held
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from shared.domain.cursor_field import Value
     from shared.domain.document import Document
     from shared.domain.page import Request
@@ -165,7 +167,8 @@ async def _page(poll: Poll, request: Request) -> None:
             _begin_anew(poll)
             return
     poll.counts["pages"] += 1
-    poll.before.append(address)
+    poll.before = [*poll.before[-1:], address]
+    poll.journal.rest_s = max(poll.journal.rest_s, head.rest_s)
     known = poll.journal.cursor.answers.get(address)
     if head.unchanged:
         await answer.pieces.aclose()
@@ -208,7 +211,7 @@ async def _finish(poll: Poll) -> None:
         await _delete_vanished(poll)
     elif journal.claimed and not poll.full and poll.walk.whole and poll.walk.records:
         journal.forget(journal.seen.vanished())
-    moved = _counted(poll, journal.cursor)
+    moved = replace(_counted(poll, journal.cursor), resting_until=_rest_until(poll))
     if not poll.wish.is_window:
         # A walk that could not tell what is gone must be made again, unchanged or not.
         in_doubt = poll.full and not complete and walk.can_be_complete(poll.source)
@@ -223,6 +226,12 @@ async def _finish(poll: Poll) -> None:
         )
     if journal.claimed or moved != journal.cursor:
         await journal.finish(moved, {} if poll.wish.is_window else _OVER, marks=False)
+
+
+def _rest_until(poll: Poll) -> datetime | None:
+    """Until when the tool asked not to be polled again, with a second for timers that are early."""
+    rest = timedelta(seconds=poll.journal.rest_s - 1)
+    return poll.started + rest if rest > timedelta() else None
 
 
 async def _delete_vanished(poll: Poll) -> None:

@@ -29,6 +29,12 @@ GUARDS: dict[str, Callable[[web.Request], bool]] = {
     "oauth": lambda request: request.headers.get("Authorization") == "Bearer given",
 }
 
+TEXTS = {
+    "lines": "\n".join(json.dumps(row) for row in ROWS),
+    "rows": "id,changed\n" + "".join(f"{row['id']},é\n" for row in ROWS),
+    "buoys": "#STN hh id\n" + "".join(f"b {row['id']} {row['id']}\n" for row in ROWS),
+}
+
 
 def answer(request: web.Request) -> web.Response:
     """The tool that plays every part."""
@@ -37,10 +43,8 @@ def answer(request: web.Request) -> web.Response:
         return web.json_response({"access_token": "given"})
     if name in GUARDS and not GUARDS[name](request):
         return web.Response(status=401)
-    if name == "lines":
-        return web.Response(text="\n".join(json.dumps(row) for row in ROWS))
-    if name == "rows":
-        return web.Response(text="id,changed\n" + "".join(f"{row['id']},é\n" for row in ROWS))
+    if name in TEXTS:
+        return web.Response(text=TEXTS[name])
     if name in ("news", "windows"):
         since, until = query["since"], query.get("until", "~")
         return web.json_response(

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shared.domain import page_reader
-from shared.domain.errors import BadRecord
-from shared.domain.json_page import JsonPaths
+from shared.domain.errors import BadRecord, Misconfigured
+from shared.domain.json_page import JsonPaths, slice_page
 from shared.domain.page_reader import JsonReader, LineReader, PageReader, TableReader
 from tests.source_tool import polling, running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 PATHS = JsonPaths(records="items", keys=("id",), beside=("next",))
 LINES = JsonPaths(keys=("id",))
@@ -85,6 +87,150 @@ def test_large_json_page_that_is_cut_off_is_refused_in_the_end(
         read(JsonReader(PATHS), cut(text[:-3], 50))
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        '{"id":1,"n":[' + ",".join(['{"x":1}'] * 50) + "]}",
+        '{"id":1,"x":NaN}',
+        "12",
+        '"},{"',
+        "[[]]",
+    ],
+    ids=["many objects inside", "odd value", "numbers", "texts", "arrays"],
+)
+def test_large_json_page_is_cut_whatever_its_records_are(
+    monkeypatch: pytest.MonkeyPatch, record: str
+) -> None:
+    """Else a page of such records would be held in memory whole, however large it is."""
+    monkeypatch.setattr(page_reader, "WHOLE_BYTES", 3000)
+    monkeypatch.setattr(page_reader, "_PIECE_BYTES", 3000)
+    text = f'{{"items":[{",".join([record] * 1000)}],"next":"u"}}'
+
+    bodies, beside, batches = read(JsonReader(PATHS), cut(text.encode(), 1000))
+
+    assert bodies == [record.encode()] * 1000
+    assert beside == {"next": "u"}
+    assert batches > len(text) / 7000
+
+
+odd_texts = st.sampled_from(['},{"', '"\\', "]}", "\r\n", "é\u2028", "\ud83d", "[", ""])
+odd_values = st.recursive(
+    odd_texts | st.none() | st.integers() | st.floats(allow_nan=False),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["id", "items", "},{"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+#: A page may be hurt anywhere: nothing, a piece of it gone, something in it.
+wounds = st.tuples(
+    st.sampled_from([b"", b"", b"cut", b"<", b"\xff", b",", b"}", b"NaN"]), st.floats(0, 0.99)
+)
+
+
+def in_pieces(text: bytes, cuts: list[float]) -> list[bytes]:
+    """A text cut at these parts of its length."""
+    ends = sorted(int(each * len(text)) for each in cuts)
+    return [text[a:b] for a, b in zip([0, *ends], [*ends, len(text)], strict=True)]
+
+
+def outcome(of: Callable[[], tuple[list[bytes], dict[str, Any]]]) -> object:
+    """What was read, or why nothing was."""
+    try:
+        return of()
+    except BadRecord as error:
+        return error.reason
+
+
+@settings(max_examples=200)
+@given(
+    records=st.lists(
+        odd_values | st.fixed_dictionaries({"id": odd_values, "v": odd_values}), max_size=12
+    ),
+    around=st.tuples(odd_values, odd_values),
+    layout=st.tuples(
+        st.sampled_from([None, 1, 70]), st.sampled_from(["\n", "\r\n"]), st.booleans()
+    ),
+    wound=wounds,
+    cuts=st.lists(st.floats(0, 1), max_size=12),
+)
+def test_page_in_pieces_is_read_as_the_whole_page_is(
+    records: list[Any],
+    around: tuple[Any, Any],
+    layout: tuple[int | None, str, bool],
+    wound: tuple[bytes, float],
+    cuts: list[float],
+) -> None:
+    """Where a network cuts an answer is chance: it may change no record and no refusal."""
+    paths = JsonPaths(records="a.items", keys=("id",), beside=("a.next", "total"))
+    page = {"z": around[0], "a": {"items": records, "next": around[1]}, "total": len(records)}
+    text = json.dumps(page, indent=layout[0]).replace("\n", layout[1]).encode()
+    text = b"\xef\xbb\xbf" * layout[2] + text
+    kind, at = wound[0], int(wound[1] * len(text))
+    text = text[:at] if kind == b"cut" else text[:at] + kind + text[at:]
+
+    def whole() -> tuple[list[bytes], dict[str, Any]]:
+        found, beside = slice_page(text, paths)
+        return list(found.bodies), beside
+
+    def pieces() -> tuple[list[bytes], dict[str, Any]]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(page_reader, "WHOLE_BYTES", 60)
+            patch.setattr(page_reader, "_PIECE_BYTES", 40)
+            return read(JsonReader(paths), in_pieces(text, cuts))[:2]
+
+    assert outcome(pieces) == outcome(whole)
+
+
+@settings(max_examples=200)
+@given(
+    rows=st.lists(
+        st.lists(st.sampled_from(["a", '"b,\n""c"', "é", "", '"\r\n"', '"},{"']), max_size=4),
+        max_size=12,
+    ),
+    ending=st.sampled_from(["\n", "\r\n"]),
+    cuts=st.lists(st.floats(0, 1), max_size=12),
+    form=st.sampled_from([",", "\t", "", "lines"]),
+)
+def test_lines_and_rows_in_pieces_are_read_as_whole_ones_are(
+    rows: list[list[str]], ending: str, cuts: list[float], form: str
+) -> None:
+    """The same of formats whose records end at line breaks, but not at every one."""
+    joined = [("," if form == "lines" else form or " ").join(row) for row in rows]
+    text = ending.join(["#id x" if not form else '{"id":1}' if form == "lines" else f"id{form}x"])
+    text += ending + ending.join(joined)
+
+    def reader() -> PageReader:
+        return LineReader(LINES) if form == "lines" else TableReader(LINES, delimiter=form)
+
+    def of(pieces: list[bytes]) -> object:
+        return outcome(lambda: read(reader(), pieces)[:2])
+
+    assert of(in_pieces(text.encode(), cuts)) == of([text.encode()])
+
+
+def test_blanks_may_stand_between_the_fields_of_a_table() -> None:
+    """Buoys and weather stations have been written like this since there were line printers."""
+    text = "#STN   LAT  hh\n#text  deg  hr\n22101 37.24 21\n22102    MM 09 x\n"
+
+    bodies, _, _ = read(TableReader(LINES, delimiter=""), cut(text.encode(), 7))
+
+    assert [json.loads(body) for body in bodies] == [
+        {"STN": "22101", "LAT": "37.24", "hh": "21"},
+        {"STN": "22102", "LAT": "MM", "hh": "09", "_extra": ["x"]},
+    ]
+
+
+def test_quote_in_the_middle_of_a_field_is_only_a_character() -> None:
+    """Inches are written like this; the rows behind them come later, but they come."""
+    text = 'id,size\n1,5" pipe\n' + "".join(f"{number},x\n" for number in range(2, 5000))
+
+    bodies, _, _ = read(TableReader(LINES, delimiter=","), cut(text.encode(), 10))
+
+    assert len(bodies) == 4999
+    assert json.loads(bodies[0]) == {"id": "1", "size": '5" pipe'}
+
+
 @pytest.mark.parametrize("size", [1, 5, 1000])
 def test_lines_are_records(size: int) -> None:
     """NDJSON comes as it came; only line ends and empty lines go."""
@@ -136,8 +282,18 @@ async def test_geojson_has_its_records_in_features() -> None:
         ('[{"id":1,"t":"café"}]'.encode("utf-16"), "application/json", {}),
         ('\ufeff[{"id":1,"t":"café"}]'.encode(), "application/json", {}),
         ('[{"id":1,"t":"café"}]'.encode(), "application/json; charset=unheard-of", {}),
+        ('[{"id":1,"t":"café"}]'.encode(), "application/json; charset=zip", {}),
+        ('[{"id":1,"t":"café"}]'.encode("utf-16-be"), "text/plain; charset='UTF-16BE'", {}),
     ],
-    ids=["declared", "corrected", "byte order mark", "utf-8 with one", "unknown"],
+    ids=[
+        "declared",
+        "corrected",
+        "byte order mark",
+        "utf-8 with one",
+        "unknown",
+        "no text",
+        "wide",
+    ],
 )
 async def test_other_character_sets_are_converted(
     body: bytes, content_type: str, more: dict[str, str]
@@ -164,6 +320,11 @@ async def test_other_character_sets_are_converted(
         ("<html>\n", {"format": "csv", "records": ""}, "not-csv", "HTML"),
         ("id,id\n1,2\n", {"format": "csv", "records": ""}, "not-csv", "one twice"),
         ("id,b,c\n1,2", {"format": "csv", "records": ""}, "not-csv", "cut off"),
+        ("<html>\n", {"format": "text", "records": ""}, "not-csv", "HTML"),
+        ("", {"format": "csv", "records": ""}, "empty-body", "empty body"),
+        ("[" * 200_000, {"format": "ndjson", "records": ""}, "not-json", "recursion"),
+        ('{"z":' + "[" * 9_000_000, {}, "not-json", "recursion"),
+        ('{"items":[],"z":' + "[" * 200_000, {}, "not-json", "recursion"),
     ],
 )
 async def test_page_that_is_not_what_it_claims_is_kept_and_explained(
@@ -174,6 +335,23 @@ async def test_page_that_is_not_what_it_claims_is_kept_and_explained(
         await answered(body, **source)
 
     assert caught.value.reason == reason
+
+
+async def test_body_in_another_character_set_than_it_claims_is_refused() -> None:
+    """Replaced by question marks, its names would be wrong in the table for ever, and unnoticed."""
+    body = '{"items":[{"id":"Кремль"}]}'.encode()
+
+    with pytest.raises(BadRecord, match=r"not in the character set.*set `charset`") as caught:
+        await answered(body, content_type="application/json; charset=shift_jis")
+
+    assert caught.value.reason == "wrong-charset"
+
+
+async def test_character_set_that_nobody_knows_is_refused_in_the_document() -> None:
+    """Rather than not converted."""
+    with pytest.raises(Misconfigured, match=r"charset.*latin-17"):
+        async with polling("http://127.0.0.1:1/", charset="latin-17"):
+            pass
 
 
 async def test_odd_value_in_one_record_holds_up_no_page() -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import itertools
+import ssl
 import zlib
+from contextlib import suppress
+from datetime import timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +16,19 @@ import brotli  # type: ignore[import-untyped]  # It comes without types.
 import pytest
 from aiohttp import web
 from backports import zstd
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
+from shared.adapters.http_pace import Pace
 from shared.domain.errors import BadRecord, Misconfigured, TryLater
 from tests.builders import NOON
 from tests.source_tool import items, polling, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
 
 def tagged(request: web.Request, page: web.Response, tag: str) -> web.Response:
@@ -133,6 +143,11 @@ async def test_wait_longer_than_the_poll_is_left_to_a_later_one() -> None:
     "headers",
     [
         {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(NOON.timestamp()) + 9)},
+        {
+            "X-RateLimit-Remaining": "0",
+            "X-RateLimit-Reset": str(int(NOON.timestamp()) * 1000 + 9000),
+        },
+        {"X-Rate-Limit-Remaining": "0", "X-Rate-Limit-Reset": "9"},
         {"RateLimit-Remaining": "0", "RateLimit-Reset": "9"},
         {"RateLimit": '"default";r=0;t=9'},
         {"RateLimit": "limit=100, remaining=0, reset=9"},
@@ -169,7 +184,124 @@ async def test_own_rate_is_kept() -> None:
     async with running(answer) as tool, polling(tool.url, **source) as world:
         await world.poll()
 
-    assert world.waits == [10, 10]
+    assert world.waits == [10]
+
+
+async def test_own_rate_is_kept_by_requests_at_once() -> None:
+    """Who waits already is before who comes now; else four would go at the end of one pause."""
+
+    def answer(request: web.Request) -> web.Response:
+        page = int(request.query["page"])
+        return items(page * 9, page * 9 + (9 if page < 12 else 0))
+
+    source: dict[str, Any] = {
+        "paging": {"kind": "pageNumber", "concurrency": 4},
+        "rate": {"requests": 1, "per": "10s"},
+    }
+    async with running(answer) as tool, polling(tool.url, **source) as world:
+        moments: list[timedelta] = []
+        ask = Pace.ask
+
+        def noted(pace: Pace, moment: datetime) -> None:
+            moments.append(moment - NOON)
+            ask(pace, moment)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Pace, "ask", noted)
+            await world.poll()
+
+    assert len(moments) >= 12
+    assert all(b - a >= timedelta(seconds=10) for a, b in itertools.pairwise(moments))
+
+
+async def test_one_refusal_makes_requests_at_once_wait_as_well() -> None:
+    """A tool that asks one request to come back later means all of them."""
+    refused: list[int] = []
+
+    def answer(request: web.Request) -> web.Response:
+        page = int(request.query["page"])
+        if page == 2 and not refused:
+            refused.append(len(tool.asked))
+            return web.Response(status=429, headers={"Retry-After": "30"})
+        return items(page * 9, page * 9 + (9 if page < 4 else 0))
+
+    async with running(answer) as tool, polling(tool.url, paging={"kind": "pageNumber"}) as world:
+        await world.poll()
+        source = world.document.sources[0]
+        wait_s = world.reader._tool(source).pace.wait_s(NOON)
+
+    assert world.waits == [30]
+    assert wait_s == 30
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Retry-After": "1e400"},
+        {"Retry-After": "9" * 40},
+        {"Retry-After": "Fri, 20 Nov 9999 12:00:00 GMT"},
+        {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "9" * 40},
+        {"RateLimit": f"limit=1, remaining=0, reset={'9' * 40}"},
+        {"X-Poll-Interval": "9" * 40},
+    ],
+)
+async def test_tool_that_asks_for_ages_is_asked_again_after_a_day(headers: dict[str, str]) -> None:
+    """A slip of its pen must neither crash a poll nor silence a source for ever."""
+
+    def answer(_: web.Request) -> web.Response:
+        refused = "X-Poll-Interval" not in headers and len(tool.asked) == 1
+        return web.Response(status=429, headers=headers) if refused else items(0, 2)
+
+    async with running(answer) as tool, polling(tool.url) as world:
+        with suppress(TryLater):
+            await world.poll()
+        world.clock.moment += timedelta(days=1, seconds=2)
+        await world.poll()
+
+    assert world.ids() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Retry-After": "soon"},
+        {"Retry-After": "nan"},
+        {"Retry-After": "-5"},
+        {"Retry-After": "Fri, 99 Nov 2026 12:00:00 GMT"},
+        {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "2026-11-20T12:00:05Z"},
+        {"X-RateLimit-Remaining": "few", "X-RateLimit-Reset": "9"},
+        {"X-Poll-Interval": "now and then"},
+    ],
+)
+async def test_header_that_makes_no_sense_is_no_wait(headers: dict[str, str]) -> None:
+    """Whatever stands there, the next request is made after our own pause."""
+    answers = iter([web.Response(status=503, headers=headers), items(0, 2)])
+    async with running(lambda _: next(answers)) as tool, polling(tool.url) as world:
+        await world.poll()
+
+    assert world.ids() == [0, 1]
+    assert sum(world.waits) <= 2
+
+
+async def test_tool_that_says_how_often_it_may_be_polled_is_left_alone_so_long() -> None:
+    """GitHub blocks those who ask for events more often than its X-Poll-Interval says."""
+
+    def answer(request: web.Request) -> web.Response:
+        page = tagged(request, items(0, 3), "a")
+        page.headers["X-Poll-Interval"] = "60"
+        return page
+
+    async with running(answer) as tool, polling(tool.url) as world:
+        await world.poll()
+        world.clock.moment += timedelta(seconds=30)
+        resting = await world.poll()
+        world.clock.moment += timedelta(seconds=30)
+        unchanged = await world.poll()
+        world.clock.moment += timedelta(seconds=30)
+        resting_again = await world.poll()
+
+    assert (resting.requests, resting.progress.resting_until) == (0, "2026-11-20T12:00:59.000Z")
+    assert (unchanged.pages_unchanged, resting_again.requests) == (1, 0)
 
 
 async def test_unwell_tool_is_asked_again_with_growing_pauses() -> None:
@@ -274,15 +406,69 @@ async def test_redirects_within_the_host_are_followed_and_end() -> None:
     assert world.ids() == [0, 1]
 
 
-def test_https_is_never_left() -> None:
-    """A redirect to plain HTTP would send what follows in the open."""
-    from yarl import URL  # noqa: PLC0415 -- Only here.
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    """TLS with a certificate that nobody signed."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1)
+        .not_valid_before(NOON - timedelta(days=999))
+        .not_valid_after(NOON + timedelta(days=9999))
+        .sign(key, hashes.SHA256())
+    )
+    pem, none = serialization.Encoding.PEM, serialization.NoEncryption()
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    kept = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, none)
+    path.write_bytes(kept + certificate.public_bytes(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context
 
-    from shared.adapters.http_source import check_scheme  # noqa: PLC0415
 
-    with pytest.raises(Misconfigured, match="nobody can trust"):
-        check_scheme("tool", URL("https://a/x"), URL("http://a/x"), what="redirects to")
-    check_scheme("tool", URL("http://a/x"), URL("https://b/x"), what="redirects to")
+@pytest.mark.parametrize("way", ["redirect", "link", "file"])
+async def test_https_is_never_left(tls: ssl.SSLContext, way: str) -> None:
+    """What follows would go over the line in the open, and anybody could have answered."""
+    paging = {"kind": "nextLink", "in": "body", "path": "next"}
+    async with running(lambda _: items(2, 4)) as plain:
+        target = "file:///etc/passwd" if way == "file" else plain.url
+
+        def answer(_: web.Request) -> web.Response:
+            if way == "redirect":
+                return web.Response(status=302, headers={"Location": target})
+            return items(0, 2, next=target)
+
+        async with running(answer, tls=tls) as tool, polling(tool.url, paging=paging) as world:
+            with pytest.raises(Misconfigured, match="nobody can trust"):
+                await world.poll()
+
+    assert tool.url.startswith("https:")
+    assert plain.asked == []
+
+
+async def test_link_to_the_tool_itself_keeps_to_https(tls: ssl.SSLContext) -> None:
+    """Tools behind a proxy do not know that they are asked over TLS, and link to plain HTTP."""
+
+    def answer(request: web.Request) -> web.Response:
+        last = "page" in request.query
+        link = tool.url.replace("https", "http") + "/?page=2"
+        return items(2, 4) if last else items(0, 2, next=link)
+
+    paging = {"kind": "nextLink", "in": "body", "path": "next"}
+    async with running(answer, tls=tls) as tool, polling(tool.url, paging=paging) as world:
+        await world.poll()
+
+    assert world.ids() == [0, 1, 2, 3]
+
+
+async def test_plain_http_may_be_left_for_https(tls: ssl.SSLContext) -> None:
+    """That is how most tools move there."""
+    async with running(lambda _: items(0, 2), tls=tls) as new:
+        moved = web.Response(status=301, headers={"Location": new.url})
+        async with running(lambda _: moved) as tool, polling(tool.url) as world:
+            await world.poll()
+
+    assert world.ids() == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -294,8 +480,21 @@ def test_https_is_never_left() -> None:
         ("br", brotli.compress),
         ("zstd", zstd.compress),
         ("gzip", bytes),
+        ("deflate", lambda body: zlib.compress(body, wbits=-zlib.MAX_WBITS)),
+        ("", gzip.compress),
+        ("", zstd.compress),
     ],
-    ids=["gzip", "gzip members", "deflate", "br", "zstd", "gzip that is none"],
+    ids=[
+        "gzip",
+        "gzip members",
+        "deflate",
+        "br",
+        "zstd",
+        "gzip that is none",
+        "bare deflate",
+        "a file of gzip",
+        "a file of zstd",
+    ],
 )
 async def test_compressed_answers_are_read(
     encoding: str, compress: Callable[[bytes], bytes]
@@ -306,12 +505,41 @@ async def test_compressed_answers_are_read(
 
     def answer(request: web.Request) -> web.Response:
         assert encoding in request.headers["Accept-Encoding"]
-        return web.Response(body=compress(body), headers={"Content-Encoding": encoding})
+        return web.Response(
+            body=compress(body), headers={"Content-Encoding": encoding} if encoding else {}
+        )
 
     async with running(answer) as tool, polling(tool.url) as world:
         await world.poll()
 
     assert world.ids() == list(range(100))
+
+
+@pytest.mark.parametrize("encoding", ["", "gzip", "zstd", "utf-16"])
+async def test_answer_that_comes_byte_by_byte_is_read_alike(encoding: str) -> None:
+    """What a body is shows in its first bytes, and slow tools send only one of them at first."""
+    body = items(0, 9).body
+    assert isinstance(body, bytes)
+    ways: dict[str, Callable[[bytes], bytes]] = {
+        "": bytes,
+        "gzip": gzip.compress,
+        "zstd": zstd.compress,
+        "utf-16": lambda content: content.decode().encode("utf-16"),
+    }
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for byte in ways[encoding](body)[:5]:
+            await response.write(bytes([byte]))
+            await asyncio.sleep(0.002)
+        await response.write(ways[encoding](body)[5:])
+        return response
+
+    async with running(answer) as tool, polling(tool.url) as world:
+        await world.poll()
+
+    assert world.ids() == list(range(9))
 
 
 @pytest.mark.parametrize(
