@@ -9,6 +9,11 @@ from typing import Any
 
 import pytest
 
+from cli import plan as plan_command
+from cli import synapse_sql
+from cli.sql_views import views_of
+from cli.tables import CURATED
+from infra.databricks import resources as bundle
 from shared.adapters import table_storage
 from shared.domain import document as documents
 from shared.domain.document import Document, EventHub
@@ -38,6 +43,12 @@ def names(resources: list[Resource], kind: str) -> set[str]:
     return {each.name.rpartition("/")[2] for each in resources if each.type == kind}
 
 
+def query(resources: list[Resource], name: str) -> str:
+    """The query of an alert."""
+    rule = one(resources, "Microsoft.Insights/scheduledQueryRules", name)
+    return str(rule.properties["criteria"]["allOf"][0]["query"])
+
+
 def one(resources: list[Resource], kind: str, ending: str = "") -> Resource:
     """The one resource of a type whose name ends so."""
     (found,) = [each for each in resources if each.type == kind and each.name.endswith(ending)]
@@ -52,7 +63,7 @@ def budget(content: dict[str, Any], **parameters: Any) -> Any:
 
 
 def larger() -> dict[str, Any]:
-    """The committed document with a source, a hub and a dataset more."""
+    """The committed document with a source, a hub, a dataset, a curated table and a job more."""
     content: dict[str, Any] = json.loads(json.dumps(COMMITTED))
     content["sources"].append(
         {
@@ -72,8 +83,20 @@ def larger() -> dict[str, Any]:
             "consumes": "river-levels",
             "primaryKey": ["id"],
             "freshness": "PT2H",
-            "columns": {"id": {"type": "string"}},
+            "columns": {"id": {"type": "string"}, "level": {"type": "double"}},
+            "job": "rivers",
         }
+    )
+    content["curated"].append(
+        {
+            "name": "flooded-rivers",
+            "reads": ["river-levels"],
+            "columns": {"id": "string", "level_max": "double"},
+            "job": "rivers",
+        }
+    )
+    content["databricks"]["jobs"].append(
+        {"name": "rivers", "entryPoint": "transforms.job:main", "cluster": "Standard_D4ds_v5"}
     )
     return content
 
@@ -84,7 +107,6 @@ def test_adding_a_source_a_hub_and_a_dataset_changes_everything_that_follows() -
     after, second = made(larger())
     hub = one(after, "Microsoft.EventHub/namespaces/eventhubs", "river-levels")
     settings = one(after, "Microsoft.Web/sites/config").properties
-    fresh = one(after, "Microsoft.Insights/scheduledQueryRules", "freshness").properties
     workbook = one(after, "Microsoft.Insights/workbooks").properties["serializedData"]
 
     assert names(before, "Microsoft.EventHub/namespaces/eventhubs") == {"earthquakes"}
@@ -97,8 +119,32 @@ def test_adding_a_source_a_hub_and_a_dataset_changes_everything_that_follows() -
     assert second["SECRET_SETTINGS"].split() == ["EARTHQUAKES_URL", "RIVERS_URL", "RIVERS_KEY"]
     assert settings["RIVERS_KEY"].startswith("@Microsoft.KeyVault(SecretUri=<")
     assert settings["RIVERS_KEY"].endswith("secrets/RIVERS-KEY)")
-    assert "'river-levels', 7200" in fresh["criteria"]["allOf"][0]["query"]
+    assert "'river-levels', 7200" in query(after, "freshness")
     assert "'river-levels', 7200" in workbook
+    assert "'poll_river_levels', 7200" in query(after, "silence")
+    assert "river" not in query(before, "silence")
+
+
+def test_adding_them_changes_jobs_views_and_plan_as_well() -> None:
+    """The same edit, seen from Databricks, from SQL and by whoever reviews it."""
+    document = documents.parse(json.dumps(larger()))
+    variables = {"environment": "any", "function_client_id": "the-app", "lake_name": "lake"}
+    jobs = bundle.resources_of(document, variables).jobs
+    views = synapse_sql.scripts(views_of(document, curated_folder=CURATED), database="any")
+    tables = views["03-tables.sql"].split("GO\n")
+    planned = " ".join(name for _, name in plan_command.resources(document, "any"))
+    (rivers,) = [text for text in tables if "[dbo].[river_levels]" in text]
+    (flooded,) = [text for text in tables if "[dbo].[flooded_rivers]" in text]
+
+    assert set(jobs) == {"transform", "rivers"}
+    assert jobs["rivers"].as_dict()["max_concurrent_runs"] == 2
+    assert "BULK 'river-levels', DATA_SOURCE = 'clean'" in rivers
+    assert "[level] FLOAT" in rivers
+    assert "BULK 'flooded-rivers', DATA_SOURCE = 'curated'" in flooded
+    assert "[level_max] FLOAT" in flooded
+    assert "[operations].[river_levels_refused]" in views["04-operations.sql"]
+    for part in ("river-levels: 7 partitions, kept for 3 hours", "RIVERS-KEY", "quakes-any-rivers"):
+        assert part in planned
 
 
 def test_a_hub_has_a_consumer_group_for_each_function_that_reads_it() -> None:
@@ -206,18 +252,17 @@ def test_defaults_are_those_of_the_models() -> None:
     hub = one(resources, "Microsoft.EventHub/namespaces/eventhubs").properties
     model = EventHub(material="things")
     alerts = Alerts()
-
-    def query(name: str) -> str:
-        rule = one(resources, "Microsoft.Insights/scheduledQueryRules", name)
-        return str(rule.properties["criteria"]["allOf"][0]["query"])
+    late, silent = (
+        int(each.total_seconds()) for each in (alerts.run_late_after, alerts.silent_after)
+    )
 
     assert hub["partitionCount"] == model.partitions
     assert hub["retentionDescription"]["retentionTimeInHours"] * 3600 == (
         model.expires_after.total_seconds()
     )
-    assert f"todouble({alerts.lag_events})" in query("consumer-lag")
-    assert f"todouble({int(alerts.run_late_after.total_seconds())})" in query("runs-late")
-    assert f"'track_runs', {int(alerts.silent_after.total_seconds())}" in query("silence")
+    assert f"todouble({alerts.lag_events})" in query(resources, "consumer-lag")
+    assert f"todouble({late})" in query(resources, "runs-late")
+    assert f"'track_runs', {silent}" in query(resources, "silence")
     assert budget(bare)["amount"] == alerts.monthly_budget
     assert "freshness ?? 'P1D'" in MAIN.read_text()
     assert alerts.freshness.total_seconds() == 86_400
@@ -267,46 +312,6 @@ def test_what_does_not_fit_is_refused_before_anything_is_made(hub: dict[str, Any
             environmentName="any",
             operators={"name": "operators", "objectId": "the-operators"},
         )
-
-
-def documented_settings() -> dict[str, str]:
-    """Each setting of docs/settings.md and what it is in Azure."""
-    rows = re.findall(
-        r"^\| `([^`]+)` \|.*\| (.+?) \|$", (ROOT / "docs/settings.md").read_text(), re.MULTILINE
-    )
-    return dict(rows)
-
-
-def test_every_setting_is_set_as_the_documentation_says() -> None:
-    """A setting that is missing in Azure is found out by the first event, too late."""
-    resources, _ = made(COMMITTED)
-    settings = one(resources, "Microsoft.Web/sites/config").properties
-    documented = documented_settings()
-    unset = {name for name, value in documented.items() if value.startswith("not set")}
-    literal = {
-        name: value.strip("`")
-        for name, value in documented.items()
-        if (name.endswith("_SCHEDULE") or name == "PIPELINE_FILE") and name not in unset
-    }
-
-    assert len(documented) > 10
-    assert not unset & settings.keys()
-    assert not documented.keys() - unset - settings.keys() - {"AzureWebJobsStorage"}
-    assert settings["AzureWebJobsStorage__accountName"].startswith("host")
-    assert {name: settings[name] for name in literal} == literal
-    assert all(isinstance(value, str) for value in settings.values())
-
-
-def test_telemetry_is_configured_once_and_loses_no_metric() -> None:
-    """The worker sets Azure Monitor up itself; the default sampler keeps five traces a second."""
-    resources, _ = made(COMMITTED)
-    settings = one(resources, "Microsoft.Web/sites/config").properties
-
-    assert settings["PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"] == "true"
-    assert settings["APPLICATIONINSIGHTS_AUTHENTICATION_STRING"].endswith(";Authorization=AAD")
-    assert settings["OTEL_TRACES_SAMPLER"] == "microsoft.fixed_percentage"
-    assert settings["OTEL_TRACES_SAMPLER_ARG"] == "1.0"
-    assert "FUNCTIONS_WORKER_RUNTIME" not in settings
 
 
 def test_blobs_of_interest_call_the_function_that_asks_for_them() -> None:
