@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from azure.storage.blob import BlobClient
+from pyspark.sql.functions import lit, udf
 
 from tests.transforms.lake import Lake, dataset, event, thing
-from transforms import raw_to_table
+from transforms import clean_table, raw_to_table
 from transforms.clean_table import find_rows_changed
+from transforms.delta import Overtaken, merge_rows, table_version, update_clause
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,3 +113,45 @@ def test_forgotten_attempt_of_the_same_run_is_harmless(
 
     assert lake.values("id", "_run") == [("a", "r1"), ("b", "r1")]
     assert [bytes(row["body"]) for row in lake.quarantined()] == [b"bad"]
+
+
+def test_merge_that_is_refused_is_found_out_anew(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else commits while the statement runs: what it was made of is no longer so."""
+    lake.run_events("r0", event(0, thing("a", updated=0)))
+    newer = lake.land(event(2, thing("a", updated=2, value=2)))
+    fast = lake.plan("r2", newer, dataset=dataset())
+
+    def refused(*_: Any, **__: Any) -> None:
+        monkeypatch.setattr(clean_table, "merge_rows", merge_rows)
+        lake.run_planned("r2", fast)
+        raise Overtaken
+
+    monkeypatch.setattr(clean_table, "merge_rows", refused)
+    result = lake.run_events("r1", event(1, thing("a"), thing("b")))
+
+    assert (result.inserted, result.updated, result.older) == (1, 0, 1)
+    assert lake.values("id", "updated", "_run") == [("a", 2, "r2"), ("b", 1, "r1")]
+
+
+def test_commit_of_somebody_else_refuses_a_merge(lake: Lake, azurite: str) -> None:
+    """The engine's own words for it are all that tells it from any other failure."""
+    lake.run_events("r0", event(0, thing("a")))
+    log = f"{lake.name}/_delta_log"
+    next_version = f"{log}/{table_version(lake.session, lake.table_url) + 1:020d}.json"
+
+    def meanwhile(text: str) -> str:
+        with BlobClient.from_connection_string(azurite, "clean", next_version) as blob:
+            blob.upload_blob(b'{"commitInfo":{"operation":"WRITE"}}\n', overwrite=True)
+        return text
+
+    run = udf(meanwhile, "string", useArrow=True)(lit("r1"))
+    rows = lake.session.range(1).select(lit("a").alias("id"), run.alias("_run"))
+
+    with pytest.raises(Overtaken):
+        merge_rows(
+            lake.session, lake.table_url, rows, on="s.id = t.id", clauses=[update_clause(["_run"])]
+        )
+
+    assert lake.values("id", "_run") == [("a", "r0")]

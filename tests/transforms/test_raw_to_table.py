@@ -208,6 +208,21 @@ def test_blobs_that_repeat_one_another_give_each_row_once(lake: Lake, *, history
         assert lake.history("id", "value") == [("a", 1.0), ("a", 2.0), ("b", 1.0)]
 
 
+def test_record_of_twenty_megabytes_is_a_record_like_any_other(lake: Lake) -> None:
+    """Raw holds records whole, however large; what is refused of them keeps every byte."""
+    items = [{"sku": number, "text": "x" * 80} for number in range(200_000)]
+    columns = dataset()["columns"] | {"items": {"type": "json"}}
+    bad = json.dumps(thing("bad") | {"value": "none", "items": items}).encode()
+    records = [thing("small"), thing("large") | {"items": items}, bad]
+
+    lake.run("r1", lake.land(event(0, *records)), dataset=dataset(columns=columns, keepRest=True))
+
+    [large, small] = lake.rows()
+    assert (small["id"], small["items"]) == ("small", None)
+    assert (large["id"], json.loads(large["items"])) == ("large", items)
+    assert [bytes(row["body"]) for row in lake.quarantined()] == [bad]
+
+
 @pytest.mark.parametrize("lost", [0, 1], ids=["first", "second"])
 def test_missing_blob_fails_the_run_by_name(lake: Lake, lost: int) -> None:
     """Sail reads a missing blob as no rows: the table would silently lack them for ever."""
