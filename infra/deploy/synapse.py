@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _BATCH_END = re.compile(r"^\s*GO\s*$", re.IGNORECASE | re.MULTILINE)
+_VIEW = re.compile(r"(?:--.*\n)*CREATE OR ALTER VIEW (\S+)")
+#: What the service says of a view whose table, or whose inner view, is not there yet.
+_ABSENT = re.compile(r"cannot be listed|does not exist|Invalid object name|Resolving Delta logs")
 _VARIABLE = re.compile(r"\$\((\w+)\)")
 
 
@@ -24,6 +27,12 @@ def batches(script: str, variables: Mapping[str, str]) -> list[str]:
     """The statements between lines that say GO, with `$(Name)` replaced, as sqlcmd does it."""
     filled = _VARIABLE.sub(lambda found: variables[found[1]], script)
     return [batch for part in _BATCH_END.split(filled) if (batch := part.strip())]
+
+
+def waiting(batch: str, problem: str) -> str:
+    """The view that waits for its table to be written, or empty: then the problem is a real one."""
+    view = _VIEW.match(batch)
+    return view[1] if view and _ABSENT.search(problem) else ""
 
 
 def connect(endpoint: str, database: str = "master") -> Any:  # noqa: ANN401 -- The driver has no types.
@@ -37,29 +46,45 @@ def connect(endpoint: str, database: str = "master") -> Any:  # noqa: ANN401 -- 
     )
 
 
-def run_scripts(folder: Path, *, endpoint: str, variables: Mapping[str, str]) -> None:
-    """Run every script; they may be repeated."""
-    with closing(connect(endpoint)) as connection, closing(connection.cursor()) as cursor:
+def run_scripts(folder: Path, environment: Mapping[str, str]) -> list[str]:
+    """Run every script; they may be repeated. Returns the views that wait for their tables."""
+    import mssql_python  # noqa: PLC0415 -- As above.
+
+    variables = {"LakeUrl": f"https://{environment['LAKE_NAME']}.dfs.core.windows.net"}
+    absent = []
+    with (
+        closing(connect(environment["SYNAPSE_ENDPOINT"])) as connection,
+        closing(connection.cursor()) as cursor,
+    ):
         for path in sorted(folder.glob("*.sql")):
-            sys.stdout.write(f"{path.name}\n")
             for batch in batches(path.read_text(encoding="utf-8"), variables):
-                cursor.execute(batch)
+                try:
+                    cursor.execute(batch)
+                except mssql_python.Error as error:
+                    if not (view := waiting(batch, str(error))):
+                        raise
+                    absent.append(view)
+    return absent
 
 
 def count(endpoint: str, database: str, question: str) -> int:
-    """The one number that a question is answered with."""
+    """The one number that a question is answered with; 0 where its view is not there yet."""
+    import mssql_python  # noqa: PLC0415 -- As above.
+
     with closing(connect(endpoint, database)) as connection, closing(connection.cursor()) as cursor:
-        cursor.execute(question)
+        try:
+            cursor.execute(question)
+        except mssql_python.Error as error:
+            if not _ABSENT.search(str(error)):
+                raise
+            return 0
         return int(cursor.fetchone()[0])
 
 
 if __name__ == "__main__":
     environment = os.environ  # noqa: TID251 -- A program's own look at its environment.
     if sys.argv[1:]:
-        run_scripts(
-            Path(sys.argv[1]),
-            endpoint=environment["SYNAPSE_ENDPOINT"],
-            variables={"LakeUrl": f"https://{environment['LAKE_NAME']}.dfs.core.windows.net"},
-        )
+        for view in run_scripts(Path(sys.argv[1]), environment):
+            sys.stdout.write(f"{view} waits for its table: run this again once it is written\n")
     else:
         connect(environment["SYNAPSE_ENDPOINT"]).close()

@@ -193,15 +193,21 @@ def _modules(template: Template) -> Iterator[str]:
                 yield f"{template.path.name}: {name} puts out no {output}"
 
 
+def _of_subscription(template: Template) -> bool:
+    """Whether its modules must say which group they go to."""
+    return "targetScope = 'subscription'" in said(template.root)
+
+
 def _parameters(template: Template, module: Declaration, target: Template) -> Iterator[str]:
     """What a module is given that it does not know, and what it needs and is not given."""
     assert module.value is not None
     bodies = [node for node in walk(module.value) if node.type == "object"]
-    given = next(
-        {name for name, _, _ in properties(value)}
-        for name, value, _ in properties(bodies[0])
-        if name == "params"
-    )
+    body = {name: value for name, value, _ in properties(bodies[0])}
+    wanted = {"name", "params"} | ({"scope"} if _of_subscription(template) else set())
+    if body.keys() - {"dependsOn"} != wanted:
+        yield f"{template.path.name}: {module.title} has {sorted(body)}, wants {sorted(wanted)}"
+        return
+    given = {name for name, _, _ in properties(body["params"])}
     known = {each.name: each for each in target.of("param")}
     for name in sorted(given - known.keys()):
         yield f"{template.path.name}: {module.title} has no parameter {name}"

@@ -55,6 +55,7 @@ def test_telemetry_is_configured_once_and_loses_no_metric() -> None:
     settings = app_settings()
 
     assert settings["PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"] == "true"
+    assert settings["APPLICATIONINSIGHTS_CONNECTION_STRING"].endswith(".ConnectionString>")
     assert settings["APPLICATIONINSIGHTS_AUTHENTICATION_STRING"].endswith(";Authorization=AAD")
     assert settings["OTEL_TRACES_SAMPLER"] == "microsoft.fixed_percentage"
     assert settings["OTEL_TRACES_SAMPLER_ARG"] == "1.0"

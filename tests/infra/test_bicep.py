@@ -33,6 +33,8 @@ MISTAKES = {
     "an unused parameter": ("param location", "param unused string\nparam location"),
     "a missing parameter": ("    vaultUri: vault.outputs.uri\n", ""),
     "an unknown parameter": ("    vaultUri: vault", "    vaultUrl: vault"),
+    "a module of nowhere": ("  scope: group\n", ""),
+    "an unknown key of a module": ("  name: 'identity'", "  nmae: 'identity'"),
     "an unknown output": ("vault.outputs.uri\n", "vault.outputs.url\n"),
     "a missing module": ("'modules/lake.bicep'", "'modules/lakes.bicep'"),
     "a missing brace": ("module lake '", "module lake2 {\nmodule lake '"),

@@ -23,6 +23,7 @@ from shared.domain.errors import Misconfigured
 from tests.infra.bicep_syntax import read
 
 ROOT = Path(__file__).parents[2]
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SCRIPTS = sorted((ROOT / "infra/deploy").glob("*.sh"))
 
 
@@ -92,6 +93,22 @@ def test_scripts_of_sql_are_cut_where_sqlcmd_cuts_them() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("problem", "view"),
+    [
+        ("Content of directory on path 'https://l/clean/things/_delta_log/*' cannot be listed.", 1),
+        ("Invalid object name 'operations.things_refused'.", 1),
+        ("Incorrect syntax near 'FORM'.", 0),
+    ],
+)
+def test_only_a_view_whose_table_is_not_written_is_waited_for(problem: str, view: int) -> None:
+    """In a new environment no table is there; a mistake in the SQL must still stop a release."""
+    batch = "-- Made.\nCREATE OR ALTER VIEW [dbo].[things] AS\nSELECT 1;"
+
+    assert synapse.waiting(batch, problem) == "[dbo].[things]" * view
+    assert synapse.waiting("CREATE ROLE [a];", problem) == ""
+
+
 def test_generated_scripts_need_no_variable_but_the_lake(tmp_path: Path) -> None:
     """The release holds them for every environment, before there is a lake."""
     subprocess.run(
@@ -117,6 +134,8 @@ def test_generated_scripts_need_no_variable_but_the_lake(tmp_path: Path) -> None
     assert found
     assert not [batch for batch in found if "$(" in batch or "\nGO\n" in batch]
     assert any("https://l/clean" in batch for batch in found)
+    trial = smoke_test.trial_of(documents.load(ROOT / "pipeline.json"), "t1", now=NOW)
+    assert any(batch.startswith(f"CREATE OR ALTER VIEW {trial.view} AS") for batch in found)
 
 
 def test_database_of_the_views_is_the_one_that_is_asked() -> None:
@@ -128,9 +147,6 @@ def test_database_of_the_views_is_the_one_that_is_asked() -> None:
 
     assert database_name(document, "a-b") == "quakes_a_b"
     assert b"replace('${document.name}_${environmentName}', '-', '_')" in output
-
-
-NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 def test_synthetic_record_is_where_the_columns_look() -> None:
@@ -217,7 +233,7 @@ def test_table_that_loses_its_row_again_is_preferred() -> None:
     gone = smoke_test.event_of(trial.departure, trial.hub, kind=cloud_event.DELETIONS_TYPE, now=NOW)
 
     assert trial.question == (
-        "SELECT COUNT(*) FROM dbo.[trials] WHERE [id] = 'smoke-test-t''1' AND [note] = 't''1'"
+        "SELECT COUNT(*) FROM [dbo].[trials] WHERE [id] = 'smoke-test-t''1' AND [note] = 't''1'"
     )
     assert json.loads(trial.departure) == {"id": "smoke-test-t'1"}
     assert gone.attributes["type"] == "dev.millrace.deletions"

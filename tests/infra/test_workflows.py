@@ -147,12 +147,26 @@ def test_steps_of_a_deployment_are_in_order() -> None:
         "Install what the steps need",
         "What would change",
         "Apply the templates",
+        "Sign in again, because what GitHub vouches for lasts five minutes",
         "Every source has its secrets",
         "Code, Event Grid, jobs, views, one record",
+        "Sign in once more, to take it back",
         "Take back the release before",
     ]
     assert "failure()" in last["if"]
     assert last["env"]["SMOKE_TEST_TOKEN"] != job["env"]["SMOKE_TEST_TOKEN"]
+
+
+def test_tokens_are_taken_right_after_every_sign_in_that_long_steps_follow() -> None:
+    """A token asked for when GitHub's word has run out is refused, in the middle of a release."""
+    (job,) = content(FOLDER / "environment.yml")["jobs"].values()
+    runs = [step for step in job["steps"] if "infra/deploy/release.sh" in step.get("run", "")]
+    before = "".join(step.get("run", step.get("uses", "")) for step in job["steps"])
+
+    assert len(runs) == 2
+    assert before.count("azure/login@") == 3
+    for part in before.split("azure/login@")[2:]:
+        assert part.index("take_tokens.sh") < part.index("release.sh")
 
 
 def test_parameters_get_everything_they_read() -> None:
