@@ -72,7 +72,7 @@ class Hub(Protocol):
         """Return the last sequence number of each partition; -1 for an empty one."""
 
     async def life(self, material: str, *, fresh: bool = False) -> str:
-        """Return which life of the hub this is; without `fresh`, as it was when first asked."""
+        """Return which life of the hub this is; without `fresh`, as it was at most a minute ago."""
 
     async def first_sequence(self, partition: Partition) -> int:
         """Return the first sequence number that the hub still holds, or will give next."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from shared.adapters.memory import MemoryHub, MemoryRawStore
+from shared.adapters.memory import MemoryClock, MemoryHub, MemoryRawStore
 from shared.domain.raw_blob import START, HubBatch
 from tests.faults.faulty_ports import Crash
 
@@ -76,23 +77,25 @@ class ProcessRawStore:
 
 
 class ProcessHub(MemoryHub):
-    """The hub as one process sees it: it asks for the hub's life once, and reads in parts.
+    """The hub as one process sees it: it asks for the hub's life once a minute, and reads in parts.
 
     A reader that starts at what is dropped is given what is left, without a word: so does the
     service.
     """
 
-    def __init__(self, hub: MemoryHub, *, part: int) -> None:
+    def __init__(self, hub: MemoryHub, clock: MemoryClock, *, part: int) -> None:
         """`hub` is the one there is, `part` how many events come at once."""
         super().__init__()
         self.hub = hub
+        self.clock = clock
+        self.asked_at = clock.moment
         self.part = part
         self.known = ""
 
     async def life(self, material: str, *, fresh: bool = False) -> str:  # noqa: ARG002 -- One hub.
         """The life known, unless it is asked for afresh."""
-        if fresh or not self.known:
-            self.known = self.hub.made
+        if fresh or not self.known or self.clock.moment - self.asked_at >= timedelta(minutes=1):
+            self.known, self.asked_at = self.hub.made, self.clock.moment
         return self.known
 
     async def first_sequence(self, partition: Partition) -> int:  # noqa: ARG002 -- One partition.

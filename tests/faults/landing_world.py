@@ -244,7 +244,7 @@ class Process:
         self.world = world
         self._attempts = MemoryAttempts(tries=world.tries)
         self._gate = gate
-        self.hub = ProcessHub(world.hub, part=hub_part)
+        self.hub = ProcessHub(world.hub, world.clock, part=hub_part)
         self.raw = ProcessRawStore(world.raw)
 
     async def land(self, batch: HubBatch) -> None:
