@@ -385,7 +385,7 @@ module functionApp 'modules/function-app.bicep' = {
       MEASURE_SCHEDULE: '0 * * * * *'
       LEDGER: ledger // Without a password: the identity signs in.
     }
-    secretSettings: secretSettings
+    vaultSettings: secretSettings
     vaultUri: vault.outputs.uri
     insightsConnectionString: monitoring.outputs.connectionString
     subnetId: network.?outputs.functionsSubnetId ?? ''

@@ -30,7 +30,7 @@ param instancesMax int
 param settings object
 
 @description('Settings that are secrets in the vault.')
-param secretSettings string[]
+param vaultSettings string[]
 
 param vaultUri string
 param insightsConnectionString string
@@ -52,7 +52,7 @@ var hostSettings = {
   OTEL_TRACES_SAMPLER_ARG: '1.0' // The default drops all but five traces a second.
 }
 var vaultReferences = toObject(
-  secretSettings,
+  vaultSettings,
   setting => setting,
   setting => '@Microsoft.KeyVault(SecretUri=${vaultUri}secrets/${replace(setting, '_', '-')})'
 )
