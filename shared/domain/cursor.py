@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: up the next no longer than this.
 CLAIM = timedelta(seconds=20)
 #: Validators of so many addresses are kept; those of the others cost a body each.
-_ANSWERS_MAX = 1000
+ANSWERS_MAX = 1000
 _HEADER = struct.Struct(">4s5I")
 _MAGIC = b"mj1\n"
 
@@ -182,7 +182,7 @@ def address_of(query: Mapping[str, str], request: Request) -> str:
 
 def to_json(cursor: Cursor) -> bytes:
     """Text of a cursor, as it is kept in a blob."""
-    answers = list(cursor.answers.items())[:_ANSWERS_MAX]
+    answers = list(cursor.answers.items())[:ANSWERS_MAX]
     content = {
         "value": cursor.value,
         "answers": {address: asdict(known) for address, known in answers},

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from shared.domain import cloud_event, walk
-from shared.domain.cursor import Cursor, Known, address_of
+from shared.domain.cursor import ANSWERS_MAX, Cursor, Known, address_of
 from shared.domain.cursor_field import later, micros_of
 from shared.domain.errors import MillraceError, TryLater
 from shared.domain.json_page import JsonPaths, describe
@@ -176,6 +176,8 @@ async def _page(poll: Poll, request: Request) -> None:
         _pass_over(poll, address, known)
         return
     await read(poll, answer, address)
+    if len(poll.answers) > ANSWERS_MAX:
+        poll.answers.pop(address, None)
 
 
 def _pass_over(poll: Poll, address: str, known: Known) -> None:

@@ -14,15 +14,17 @@ from hypothesis import strategies as st
 
 from shared.adapters.memory import MemoryHub
 from shared.domain import seen as seen_module
-from shared.domain.cursor_field import CursorField
+from shared.domain.cursor_field import CursorField, later
 from shared.domain.errors import BadRecord, Misconfigured, TryLater
-from shared.domain.poll import Wish, wish_of
+from shared.domain.poll import Progress, SourcePolled, Wish, wish_of
 from shared.domain.seen import Seen
 from tests.builders import NOON
-from tests.source_tool import FULL, items, polling, running
+from tests.source_tool import FULL, World, items, polling, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from shared.domain.cursor_field import Value
 
 
 class Table:
@@ -463,6 +465,93 @@ def test_few_and_many_fingerprints_tell_the_same(
             outcomes.append(told)
 
     assert outcomes[0] == outcomes[1]
+
+
+async def test_parameter_may_be_written_in_another_way_than_the_field() -> None:
+    """Records in milliseconds, a parameter in ISO 8601: there are such tools."""
+    cursor = {
+        "field": "at", "form": "epochMilliseconds", "parameter": "since", "parameterForm": "iso8601"
+    }  # fmt: skip
+    row = {"id": 1, "at": 1700000000123}
+    async with (
+        running(lambda _: web.json_response({"items": [row]})) as tool,
+        polling(tool.url, cursor=cursor) as world,
+    ):
+        await world.poll()
+        await world.poll()
+
+    assert tool.queries[1] == {"since": "2023-11-14T22:13:20.123000Z"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "greater"),
+    [(1, 2, 2), ("b", "a", "b"), (None, 1, 1), ("a", None, "a"), (5, "a", "a"), ("z", 1, 1)],
+)
+def test_later_of_two_values_is_of_the_kind_that_the_source_gives_now(
+    one: Value, other: Value, greater: Value
+) -> None:
+    """Somebody corrected `form` in the document: what was noted before means nothing any more."""
+    assert later(one, other) == greater
+
+
+def test_flag_is_no_number() -> None:
+    """True is 1 in Python: a cursor must not take it for progress."""
+    cursor = CursorField(field="n", form="integer")
+
+    assert cursor.newest([True, -5], now=NOON) == -5
+
+
+def events(world: World) -> int:
+    """How many events are in the hub."""
+    return sum(map(len, world.hub.sent.values()))
+
+
+async def test_report_tells_what_a_poll_saw_and_did() -> None:
+    """What is not in the report is in no metric, and nobody sees it."""
+    rows: list[dict[str, Any]] = [
+        {"id": number, "at": f"2026-11-20T11:59:{number:02d}Z"} for number in range(4)
+    ]
+    answers = [web.Response(status=503)]
+
+    def answer(request: web.Request) -> web.Response:
+        start = int(request.query["offset"])
+        if answers:
+            return answers.pop()
+        return web.json_response({"items": rows[start : start + 3], "total": len(rows)})
+
+    source: dict[str, Any] = {
+        "paging": {"kind": "offset", "size": 5, "total": "total"},
+        "cursor": {"field": "at"},
+        "dataset": FULL,
+    }
+    async with running(answer) as tool, polling(tool.url, **source) as world:
+        await world.poll()
+        events_before = events(world)
+        rows[0]["v"] = 1
+        rows[1:2] = [{"id": 7, "at": "2026-11-20T12:00:00Z"}]
+        answers.append(web.Response(status=500))
+        world.clock.moment = NOON + timedelta(seconds=5)
+        report = await world.poll()
+
+    bodies = [json.dumps({"items": part, "total": 4}) for part in (rows[:3], rows[3:])]
+    assert report == SourcePolled(
+        source="tool",
+        changed=True,
+        requests=3,
+        requests_repeated=1,
+        pages=2,
+        capped_at=3,
+        body_bytes=sum(map(len, bodies)),
+        records_seen=4,
+        records_new=1,
+        records_changed=1,
+        records_unchanged=2,
+        records_deleted=1,
+        records_sent=2,
+        events_sent=events(world) - events_before,
+        statuses={500: 1, 200: 2},
+        progress=Progress(before="2026-11-20T11:59:03Z", after="2026-11-20T12:00:00Z", lag_s=5.0),
+    )
 
 
 def test_newest_value_of_texts_is_compared_as_time() -> None:

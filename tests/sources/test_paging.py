@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +88,155 @@ async def test_every_page_is_read_once_and_no_more(
     assert requests in (None, len(tool.asked))
 
 
+async def test_page_without_records_may_be_one_of_many() -> None:
+    """A search that leaves out what one may not see gives empty pages in the middle."""
+
+    def answer(request: web.Request) -> web.Response:
+        start = int(request.query.get("after", 0))
+        found = items(start, start + 5) if start != 5 else items(0, 0)
+        content = json.loads(found.body) if isinstance(found.body, bytes) else {}
+        return web.json_response(content | {"next": start + 5 if start < 15 else None})
+
+    paging = {"kind": "cursorToken", "parameter": "after", "path": "next", "emptyPageEnds": False}
+    async with running(answer) as tool, polling(tool.url, paging=paging) as world:
+        await world.poll()
+
+    assert world.ids() == [*range(5), *range(10, 20)]
+
+
+@pytest.mark.parametrize("last", ["false", "no", 0, "0", None, ""])
+async def test_flag_may_be_written_in_many_ways(last: str | int | None) -> None:
+    """A flag that is a text is true to every programming language, also when it says no."""
+
+    def answer(request: web.Request) -> web.Response:
+        page = int(request.query["page"])
+        return items(page * 5, page * 5 + 5, more="true" if page < 3 else last)
+
+    paging = {"kind": "pageNumber", "hasMore": "more"}
+    async with running(answer) as tool, polling(tool.url, paging=paging) as world:
+        await world.poll()
+
+    assert len(tool.asked) == 3
+
+
+async def test_total_may_be_in_a_header() -> None:
+    """A tool whose body is a bare array has no other place for it."""
+
+    def answer(request: web.Request) -> web.Response:
+        page = by_page(request)
+        page.headers["X-Total-Count"] = "20"
+        return page
+
+    paging = {"kind": "pageNumber", "total": "header:X-Total-Count"}
+    async with running(answer) as tool, polling(tool.url, paging=paging) as world:
+        await world.poll()
+
+    assert len(tool.asked) == 2
+
+
+async def test_numbers_begin_where_the_tool_begins_and_pages_have_the_size_asked_for() -> None:
+    """Some count from nought, some from one, pages as well as records."""
+
+    def answer(request: web.Request) -> web.Response:
+        first = int(request.query.get("offset", 1)) - 1
+        first = int(request.query["p"]) * 10 if "p" in request.query else first
+        return items(first, min(ALL, first + 10), total=ALL)
+
+    async with running(answer) as tool:
+        offset = {"kind": "offset", "first": 1, "size": 10, "total": "total"}
+        async with polling(tool.url, paging=offset) as offsets:
+            await offsets.poll()
+        pages = {"kind": "pageNumber", "parameter": "p", "first": 0, "size": 10}
+        async with polling(tool.url, paging={**pages, "sizeParameter": "n"}) as numbers:
+            await numbers.poll()
+
+    assert offsets.ids() == numbers.ids() == list(range(ALL))
+    assert tool.queries == [
+        *({"offset": str(number), "limit": "10"} for number in (1, 11, 21)),
+        *({"p": str(number), "n": "10"} for number in (0, 1, 2)),
+    ]
+
+
+@pytest.mark.parametrize("where", ["header", "body"])
+async def test_link_may_be_relative_to_its_page_and_have_another_name(where: str) -> None:
+    """The page may have moved, and the link leads on from where it is."""
+
+    def answer(request: web.Request) -> web.Response:
+        if request.path == "/old":
+            return web.Response(status=301, headers={"Location": "/new/list?page=1"})
+        assert request.path == "/new/list"
+        page = int(request.query["page"])
+        link = f"list?page={page + 1}" if page < 3 else None
+        found = items(page * 5, page * 5 + 5, older=link if where == "body" else None)
+        if link:
+            found.headers["Link"] = f'<https://else/>; rel="next", <{link}>; rel="older"'
+        return found
+
+    paging: dict[str, Any] = {"kind": "nextLink", "relation": "older"}
+    if where == "body":
+        paging = {"kind": "nextLink", "in": "body", "path": "older"}
+    async with running(answer) as tool, polling(tool.url + "/old", paging=paging) as world:
+        await world.poll()
+
+    assert world.ids() == list(range(5, 20))
+
+
+@pytest.mark.parametrize("end", [None, "", "absent"])
+async def test_token_that_is_empty_is_none(end: str | None) -> None:
+    """Asked for with it, most tools begin again at the first page."""
+
+    def answer(request: web.Request) -> web.Response:
+        start = int(request.query.get("after", 0))
+        more = {} if end == "absent" else {"next": end}
+        return items(start, start + 5, **({"next": start + 5} if start < 10 else more))
+
+    paging = {"kind": "cursorToken", "parameter": "after", "path": "next"}
+    async with running(answer) as tool, polling(tool.url, paging=paging) as world:
+        await world.poll()
+
+    assert [query.get("after") for query in tool.queries] == [None, "5", "10"]
+
+
+async def test_link_is_asked_for_as_it_is() -> None:
+    """It holds whatever the tool needs; what is added twice, some tools take for a list."""
+
+    def answer(request: web.Request) -> web.Response:
+        page = items(0, 5) if "q" in request.query else items(5, 9)
+        if "q" in request.query:
+            page.headers["Link"] = '</?page=2&of=%2Ba%2Fb+c>; rel="next"'
+        return page
+
+    source: dict[str, Any] = {"paging": {"kind": "nextLink"}, "query": {"q": "x", "n": "5"}}
+    async with running(answer) as tool, polling(tool.url, **source) as world:
+        await world.poll()
+
+    assert tool.queries == [{"q": "x", "n": "5"}, {"page": "2", "of": "+a/b c"}]
+
+
+@pytest.mark.parametrize("kind", ["pageNumber", "offset"])
+async def test_pages_are_asked_for_at_once(kind: str) -> None:
+    """Each page waits until three others have been asked for: one after the other, none would end.
+
+    The first is asked for alone: only from it is known how large pages are.
+    """
+    together = asyncio.Barrier(3)
+
+    async def answer(request: web.Request) -> web.Response:
+        page = int(request.query.get("page", 1))
+        page = int(request.query["offset"]) // 5 + 1 if kind == "offset" else page
+        if 3 <= page < 6:
+            async with asyncio.timeout(5), together:
+                pass
+        return items(page * 5, page * 5 + (5 if page < 8 else 0))
+
+    paging = {"kind": kind, "concurrency": 3, "size": 5}
+    async with running(answer) as tool, polling(tool.url, paging=paging) as world:
+        await world.poll()
+
+    assert world.ids() == list(range(5, 40))
+    assert len(tool.asked) < 8 + 2 * 3
+
+
 async def test_pages_asked_for_at_once_keep_their_order() -> None:
     """Versions of one record lie on different pages, and the last one must win."""
 
@@ -146,6 +297,20 @@ async def test_tool_that_gives_the_same_page_for_ever_is_refused(paging: dict[st
             await world.poll()
 
     assert len(tool.asked) == 2
+
+
+async def test_pages_without_records_are_no_loop() -> None:
+    """Two empty pages are alike; only the limit of pages ends a walk over too many of them."""
+
+    def answer(request: web.Request) -> web.Response:
+        page = int(request.query["page"])
+        return items(page, page + 1 if page in (1, 4) else 0, more=page < 5)
+
+    paging = {"kind": "pageNumber", "hasMore": "more", "emptyPageEnds": False}
+    async with running(answer) as tool, polling(tool.url, paging=paging) as world:
+        await world.poll()
+
+    assert world.ids() == [1, 4]
 
 
 async def test_token_that_stays_the_same_is_fine_while_the_pages_differ() -> None:
