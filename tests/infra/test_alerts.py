@@ -152,13 +152,16 @@ def test_silence_expects_every_timer_that_must_not_be_silent() -> None:
 
 def test_platform_metrics_are_watched() -> None:
     """Throttling and failed deliveries are known to the services only."""
-    watched = {
-        (criterion["metricNamespace"], criterion["metricName"])
+    criteria = [
+        criterion
         for each in of("Microsoft.Insights/metricAlerts")
         for criterion in each.properties["criteria"]["allOf"]
-    }
+    ]
 
-    assert watched == {
+    assert {(each["operator"], each["timeAggregation"]) for each in criteria} == {
+        ("GreaterThan", "Total")
+    }
+    assert {(each["metricNamespace"], each["metricName"]) for each in criteria} == {
         ("Microsoft.EventHub/namespaces", "ThrottledRequests"),
         ("Microsoft.EventGrid/systemTopics", "DeliveryAttemptFailCount"),
         ("Microsoft.EventGrid/systemTopics", "DroppedEventCount"),
@@ -173,6 +176,7 @@ def test_every_alert_tells_the_same_group() -> None:
     ((budget,), _) = plan(step, name="any", actionGroupId=group.id, startDate="2026-11-01")
 
     for each in of("Microsoft.Insights/scheduledQueryRules"):
+        assert each.body["kind"] == "LogAlert"
         assert each.properties["actions"]["actionGroups"] == [group.id]
     for each in of("Microsoft.Insights/metricAlerts"):
         assert each.properties["actions"] == [{"actionGroupId": group.id}]

@@ -153,6 +153,7 @@ def test_the_app_signs_in_with_its_identity_and_speaks_https_only() -> None:
     assert site.body["identity"]["type"] == "UserAssigned"
     assert site.properties["httpsOnly"] is True
     assert site.properties["siteConfig"]["minTlsVersion"] == "1.2"
+    assert site.properties["siteConfig"]["scmMinTlsVersion"] == "1.2"
     assert site.properties["siteConfig"]["ftpsState"] == "Disabled"
     assert not [value for value in settings.values() if "SharedAccessKey" in value]
     assert not [value for value in settings.values() if "AccountKey" in value]
@@ -176,6 +177,11 @@ def test_the_private_network_shuts_the_public_doors() -> None:
     for kind in ("Microsoft.EventHub/namespaces", "Microsoft.KeyVault/vaults"):
         assert of(kind, private=True)[0].properties["publicNetworkAccess"] == "Disabled"
     assert reached == {"blob", "dfs", "queue", "table", "namespace", "vault"}
+    assert {each.name for each in of("Microsoft.Network/privateDnsZones", private=True)} == {
+        *(f"privatelink.{part}.core.windows.net" for part in ("blob", "dfs", "queue", "table")),
+        "privatelink.servicebus.windows.net",
+        "privatelink.vaultcore.azure.net",
+    }
     assert len(endpoints) == 9
     assert site["virtualNetworkSubnetId"].endswith("/subnets/functions")
     assert site["siteConfig"]["ipSecurityRestrictionsDefaultAction"] == "Deny"
@@ -202,6 +208,12 @@ def test_flex_functions_live_in_the_subnet_made_for_them() -> None:
 def test_rules_of_the_clusters_are_those_that_databricks_makes_itself() -> None:
     """The second deployment would take away what it does not name, and the service refuses that."""
     (group,) = of("Microsoft.Network/networkSecurityGroups", private=True)
+    (network,) = of("Microsoft.Network/virtualNetworks", private=True)
+    ruled = {
+        subnet["name"]: subnet["properties"]["networkSecurityGroup"]["id"]
+        for subnet in network.properties["subnets"]
+        if "networkSecurityGroup" in subnet["properties"]
+    }
     rules = {
         each["name"].rpartition("_databricks-")[2]: each["properties"]
         for each in group.properties["securityRules"]
@@ -218,6 +230,7 @@ def test_rules_of_the_clusters_are_those_that_databricks_makes_itself() -> None:
         "worker-to-storage": ("Outbound", "Storage", "443"),
         "worker-to-eventhub": ("Outbound", "EventHub", "9093"),
     }
+    assert ruled == dict.fromkeys(("databricks-public", "databricks-private"), group.id)
     for each in group.properties["securityRules"]:
         assert each["name"].startswith("Microsoft.Databricks-workspaces_UseOnly_databricks-")
         assert each["properties"]["sourceAddressPrefix"] == "VirtualNetwork"
