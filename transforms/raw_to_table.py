@@ -24,7 +24,7 @@ from transforms.lineage import commit_note, lineage_of
 from transforms.newest import order_of, versions
 from transforms.quarantine import blobs_frame, in_blob, quarantine_records
 from transforms.result import TableWritten
-from transforms.storage import STAGING_CODEC, write_line
+from transforms.storage import STAGING, write_line
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -105,7 +105,7 @@ def _stage_records(session: SparkSession, manifest: Manifest, url: str) -> DataF
     """Parse every record once: what is not written out is computed again by each use."""
     events = read_events(session, manifest)
     records = clean_records(events, manifest.dataset, look_every=look_every(manifest))
-    records.write.option("compression", STAGING_CODEC).parquet(url)
+    records.write.options(**STAGING).parquet(url)
     return session.read.schema(clean_schema(manifest.dataset)).parquet(url)
 
 

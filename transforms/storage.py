@@ -16,15 +16,20 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
-#: Staged rows are read once or twice and forgotten: Zstandard would take longer to write them.
-STAGING_CODEC = "snappy"
+#: Staged rows are read once or twice and forgotten: Zstandard would take longer to write them, and
+#: so do dictionaries, which Sail and Spark call by different names.
+STAGING = {
+    "compression": "snappy",
+    "dictionary_enabled": "false",
+    "parquet.enable.dictionary": "false",
+}
 
 
 def stage_rows(
     session: SparkSession, rows: DataFrame, url: str, types: Mapping[str, str]
 ) -> DataFrame:
     """Write rows out and return them as read back: what is not written is computed by each use."""
-    rows.select(*types).write.option("compression", STAGING_CODEC).parquet(url)
+    rows.select(*types).write.options(**STAGING).parquet(url)
     schema = ", ".join(f"`{name}` {kind}" for name, kind in types.items())
     return session.read.schema(schema).parquet(url)
 

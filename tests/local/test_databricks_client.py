@@ -213,6 +213,54 @@ def test_old_state_or_new_status_is_enough(answer: dict[str, Any], found: JobRun
     assert job_run_of(answer) == found
 
 
+@pytest.mark.parametrize(
+    ("name", "outcome"),
+    [
+        ("SUCCESS", SUCCEEDED),
+        ("SUCCESS_WITH_FAILURES", SUCCEEDED),
+        ("FAILED", FAILED),
+        ("TIMEDOUT", FAILED),
+        ("UPSTREAM_FAILED", FAILED),
+        ("EXCLUDED", FAILED),
+        ("INTERNAL_ERROR", FAILED),
+        ("CANCELED", CANCELLED),
+        ("UPSTREAM_CANCELED", CANCELLED),
+        ("SKIPPED", SKIPPED),
+        ("DISABLED", SKIPPED),
+        ("MAXIMUM_CONCURRENT_RUNS_REACHED", SKIPPED),
+    ],
+)
+def test_old_state_alone_has_its_outcome(name: str, outcome: JobOutcome) -> None:
+    """A workspace that does not give a cause yet is read by its result, or its last state."""
+    ends = ("INTERNAL_ERROR", "SKIPPED")
+    state = {"life_cycle_state": name} if name in ends else {"life_cycle_state": "TERMINATED"}
+
+    found = job_run_of({"state": state if name in ends else state | {"result_state": name}})
+
+    assert found == JobRun(outcome=outcome, message="" if outcome is SUCCEEDED else name)
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [
+        ("USER_CANCELED", CANCELLED),
+        ("CANCELED", FAILED),
+        ("RUN_EXECUTION_ERROR", FAILED),
+        ("INTERNAL_ERROR", FAILED),
+        ("SKIPPED", SKIPPED),
+        ("DISABLED", SKIPPED),
+        ("MAX_CONCURRENT_RUNS_EXCEEDED", SKIPPED),
+        ("MAX_JOB_QUEUE_SIZE_EXCEEDED", SKIPPED),
+        ("WORKSPACE_RUN_LIMIT_EXCEEDED", SKIPPED),
+    ],
+)
+def test_new_cause_alone_has_its_outcome(code: str, outcome: JobOutcome) -> None:
+    """What a person cancelled stays so; what the platform ended or refused is tried again."""
+    status = {"state": "TERMINATED", "termination_details": {"code": code}}
+
+    assert job_run_of({"status": status}) == JobRun(outcome=outcome, message=code)
+
+
 async def test_run_is_started_once_and_followed_to_its_reason(client: DatabricksJobs) -> None:
     """The same token is the same run, and what a person reads is what the job said."""
     first = await start(client, "fail", once="reason-1", run="r")

@@ -51,6 +51,21 @@ def test_time_of_the_source_says_when_a_version_begins(lake: Lake) -> None:
     ]
 
 
+def test_snapshot_says_when_a_version_of_a_full_dataset_begins(lake: Lake) -> None:
+    """In a snapshot a row's time may go back: then its place in the hub is all there is."""
+    columns = dataset()["columns"] | {"updated": {"type": "timestamp"}}
+    change: Json = {"columns": columns, "history": True, "ingestion": "full"}
+    times = ["2026-11-20T12:00:03Z", "2026-11-20T12:00:01Z"]
+    records = [{"id": "a", "updated": time, "value": n} for n, time in enumerate(times)]
+
+    lake.run_events("r1", *(event(20 + n, record) for n, record in enumerate(records)), **change)
+
+    assert lake.history("value", "validFrom", "validTo", "isCurrent") == [
+        (0.0, after_noon(20), after_noon(21), False),
+        (1.0, after_noon(21), None, True),
+    ]
+
+
 def test_late_version_is_inserted_in_between(lake: Lake) -> None:
     """A replay, or a slow partition, brings what happened before: both neighbours change."""
     lake.run_events("r1", event(0, thing("a", updated=1, value=1)), history=True)
