@@ -61,8 +61,8 @@ def test_snapshot_says_when_a_version_of_a_full_dataset_begins(lake: Lake) -> No
     lake.run_events("r1", *(event(20 + n, record) for n, record in enumerate(records)), **change)
 
     assert lake.history("value", "validFrom", "validTo", "isCurrent") == [
-        (0.0, after_noon(20), after_noon(21), False),
         (1.0, after_noon(21), None, True),
+        (0.0, after_noon(20), after_noon(21), False),
     ]
 
 
