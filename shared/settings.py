@@ -24,6 +24,7 @@ class Settings:
 
     pipeline_file: Path
     pipeline_environment: str
+    run_every: str
     event_hubs: str = field(repr=False)
     event_hubs_namespace: str
     lake: str = field(repr=False)
@@ -42,6 +43,7 @@ class Settings:
         return Settings(
             pipeline_file=pipeline_file(environment),
             pipeline_environment=value("PIPELINE_ENVIRONMENT", ""),
+            run_every=value("RUN_EVERY", ""),
             event_hubs=value("EVENT_HUBS", ""),
             event_hubs_namespace=value("EVENT_HUBS__fullyQualifiedNamespace", ""),
             lake=value("LAKE", ""),

@@ -82,7 +82,8 @@ async def app() -> App:
     async with _opening:  # The first events of several functions come at once.
         if _app is None:
             settings = Settings.read(os.environ)  # noqa: TID251 -- Read once.
-            _app = await _stack.enter_async_context(connected(settings, document()))
+            found = documents.running_every(document(), settings.run_every)
+            _app = await _stack.enter_async_context(connected(settings, found))
     return _app
 
 

@@ -13,7 +13,7 @@ import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from shared.domain.dataset import Curated, Dataset
@@ -179,6 +179,21 @@ def load(path: Path) -> Document:
     except OSError as error:
         raise Misconfigured(str(path), f"cannot be read: {error.strerror}") from error
     return parse(text, origin=path.name)
+
+
+def running_every(document: Document, period: str) -> Document:
+    """The document with this `runEvery` for every dataset; as it is when the text is empty.
+
+    Raises `Misconfigured` for what is no duration.
+    """
+    if not period:
+        return document
+    try:
+        every = TypeAdapter(Period).validate_python(period)
+    except ValidationError as error:
+        raise Misconfigured("RUN_EVERY", f"is {period!r}, which is no duration like PT15M") from error
+    datasets = [each.model_copy(update={"run_every": every}) for each in document.datasets]
+    return document.model_copy(update={"datasets": datasets})
 
 
 def json_schema() -> str:

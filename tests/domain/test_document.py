@@ -141,3 +141,16 @@ def test_history_takes_a_name_and_columns_of_its_own() -> None:
         document(datasets=[versions, dataset | {"name": "quakes-history"}])
     with pytest.raises(Misconfigured, match="'ValidFrom' is one that history adds"):
         document(datasets=[taken])
+
+
+def test_setting_decides_how_often_every_dataset_runs() -> None:
+    """Rows at once on a developer's machine, fewer runs than the document says in an emergency."""
+    hourly = document().dataset("quakes").model_dump(by_alias=True) | {"runEvery": "PT1H"}
+    found = document(datasets=[hourly])
+
+    hurried = documents.running_every(found, "PT1S")
+
+    assert hurried.dataset("quakes").run_every == timedelta(seconds=1)
+    assert documents.running_every(found, "") == found
+    with pytest.raises(Misconfigured, match="RUN_EVERY is 'often', which is no duration"):
+        documents.running_every(found, "often")
