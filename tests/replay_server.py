@@ -1,9 +1,9 @@
 """Recordings of real tools, played again: archives of polls, and cassettes of requests.
 
-`MILLRACE_RECORDINGS` names a folder with `usgs/*.tar.xz` (one file a poll, in their order) and
+`MILLRACE_RECORDINGS` names a folder with `usgs/*.tar.xz` (one file a poll, in their order),
 `cassettes/*.ndjson.gz` (a line a request: `cassette`, `url`, `status`, `headers`, and `body` or
-`body_b64`). The recordings are not part of the project; tests that need them are skipped where
-they are absent.
+`body_b64`), and `events`, `pokeapi` and `weather` with files as tools serve them. The recordings
+are not part of the project; tests that need them are skipped where they are absent.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import os
 import tarfile
 from collections import defaultdict, deque
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -23,8 +24,9 @@ import pytest
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+CHANGED = "Wed, 01 Aug 2018 15:27:41 GMT"
 #: What describes the recorded connection, not the answer.
 _HOP = {"connection", "content-length", "transfer-encoding", "keep-alive", "status", "date"}
 
@@ -37,14 +39,30 @@ def recordings() -> Path:
     return Path(folder)
 
 
-def polls() -> Iterator[bytes]:
-    """The bodies of an archive of polls of one address, in their order."""
+def timed_polls() -> Iterator[tuple[datetime, bytes]]:
+    """When each poll of an archive of one address was made, and its body, in their order."""
     (path,) = (recordings() / "usgs").glob("*.tar.xz")
     with tarfile.open(path, "r:xz") as archive:
         for member in archive:
             content = archive.extractfile(member)
             if content:
-                yield content.read()
+                moment = Path(member.name).name.partition("_")[0]
+                yield datetime.strptime(moment, "%Y%m%dT%H%M%S%z"), content.read()
+
+
+def polls() -> Iterator[bytes]:
+    """The bodies of an archive of polls."""
+    for _, body in timed_polls():
+        yield body
+
+
+def member(archive: str, name: str) -> bytes:
+    """One file of an archive."""
+    (path,) = recordings().glob(archive)
+    with tarfile.open(path, "r:xz") as files:
+        content = files.extractfile(name)
+        assert content, f"{name} is a file"
+        return content.read()
 
 
 class Feed:
@@ -60,6 +78,26 @@ class Feed:
         if request.headers.get("If-None-Match") == tag:
             return web.Response(status=304)
         return web.Response(body=self.body, content_type="application/json", headers={"ETag": tag})
+
+
+class File:
+    """One address that gives a file, with when it was changed; `headers` are the recorded ones."""
+
+    def __init__(self, body: bytes, headers: Mapping[str, str], *, zipped: bool = False) -> None:
+        """`zipped` compresses the body on its way."""
+        self.headers = {"Last-Modified": CHANGED} | {
+            name: value for name, value in headers.items() if name.lower() not in _HOP
+        }
+        self.headers.pop("Content-Encoding", None)
+        self.body = gzip.compress(body) if zipped else body
+        if zipped:
+            self.headers["Content-Encoding"] = "gzip"
+
+    def answer(self, request: web.Request) -> web.Response:
+        """The file, or 304 to whoever has it."""
+        if request.headers.get("If-Modified-Since") == self.headers["Last-Modified"]:
+            return web.Response(status=304)
+        return web.Response(body=self.body, headers=self.headers)
 
 
 def cassette_names(file: str) -> list[str]:
@@ -99,6 +137,9 @@ class Cassette:
             self.missing.append(str(request.url))
             return web.Response(status=404)
         line = found.popleft() if len(found) > 1 else found[0]
+        tags = [value for name, value in line["headers"] if name.lower() == "etag"]
+        if request.headers.get("If-None-Match") in tags:
+            return web.Response(status=304)
         here = str(request.url.origin())
         body = base64.b64decode(line["body_b64"]) if "body_b64" in line else line["body"].encode()
         headers = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import logging
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from shared.domain.errors import MillraceError, Misconfigured
+from shared.domain.errors import MillraceError, Misconfigured, TryLater
 from tests.builders import document
 from tests.source_tool import items, polling, running
 
@@ -141,11 +142,72 @@ async def test_client_may_sign_in_by_header() -> None:
     assert seen == ["Basic " + base64.b64encode(b"anna:k").decode()]
 
 
-def test_secret_in_the_document_is_refused() -> None:
+async def test_token_address_is_asked_for_what_it_wants_and_not_left() -> None:
+    """Credentials go where the document says: whoever it redirects to would have them."""
+    forms: list[dict[str, Any]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        forms.append(dict(await request.post()))
+        return web.Response(status=307, headers={"Location": "/elsewhere"})
+
+    async with running(answer) as tool:
+        settings = {**SECRETS, "TOOL": tool.url}
+        auth = {**oauth(), "parameters": {"audience": "api", "code": "%KEY%"}}
+        async with polling("%TOOL%/items", settings, auth=auth) as world:
+            with pytest.raises(Misconfigured, match="token address answered 307"):
+                await world.poll()
+
+    assert [request.path for request in tool.asked] == ["/token"]
+    assert (forms[0]["audience"], forms[0]["code"]) == ("api", SECRETS["KEY"])
+
+
+async def test_token_address_that_is_busy_is_tried_later() -> None:
+    """A person can do nothing about it."""
+    async with running(lambda _: web.Response(status=503)) as tool:
+        settings = {**SECRETS, "TOOL": tool.url}
+        async with polling("%TOOL%/items", settings, auth=oauth()) as world:
+            with pytest.raises(TryLater, match="token address of source tool answered 503"):
+                await world.poll()
+
+
+@pytest.mark.parametrize("where", ["tool", "token"])
+async def test_answer_that_is_no_http_tells_no_secret(where: str) -> None:
+    """The client's message about it holds the whole address."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 nonsense\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    auth: dict[str, Any] = {"kind": "apiKey", "in": "query", "name": "key", "value": "%KEY%"}
+    if where == "token":
+        auth = {**oauth(), "tokenUrl": "%TOOL%/token?code=%KEY%"}
+    settings = {**SECRETS, "KEY": "s3cr3t", "TOOL": url}
+    async with server, polling("%TOOL%/items", settings, auth=auth) as world:
+        with pytest.raises(TryLater, match="cannot be read") as caught:
+            await world.poll()
+
+    text = "".join(traceback.format_exception(caught.value))
+    assert "s3cr3t" not in text
+    assert "***" in text
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"auth": {"kind": "bearer", "token": "abc123"}},
+        {"headers": {"Authorization": "Bearer abc123"}},
+        {"headers": {"x-api-key": "abc123"}},
+    ],
+)
+def test_secret_in_the_document_is_refused(part: dict[str, Any]) -> None:
     """The document is in a repository, for everybody to read."""
     source: dict[str, Any] = {
         "name": "tool", "url": "http://127.0.0.1/", "schedule": "0 * * * * *",
-        "publishes": "quakes", "auth": {"kind": "bearer", "token": "abc123"},
+        "publishes": "quakes", **part,
     }  # fmt: skip
 
     with pytest.raises(Misconfigured, match="name a setting") as caught:

@@ -113,6 +113,25 @@ def test_large_json_page_is_cut_whatever_its_records_are(
     assert batches > len(text) / 7000
 
 
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [(b'{"id":"\xff"}]}', "not-utf8"), (b"]}", "not-json"), (b" \n]}", "not-json")],
+)
+def test_large_json_page_is_judged_as_a_small_one_is(
+    monkeypatch: pytest.MonkeyPatch, end: bytes, reason: str
+) -> None:
+    """What is cut into pieces must not become right by it: no comma, no byte may be forgotten."""
+    monkeypatch.setattr(page_reader, "WHOLE_BYTES", 100)
+    monkeypatch.setattr(page_reader, "_PIECE_BYTES", 100)
+    text = b'{"items":[' + b'{"id":"1"},' * 50 + end
+    with pytest.raises(BadRecord, match=reason):
+        slice_page(text, PATHS)
+
+    for last in (b"", b" " * 300):  # With it, the last record is cut off like the others.
+        with pytest.raises(BadRecord, match=reason):
+            read(JsonReader(PATHS), cut(text.replace(b"]}", b",{}]}") + last if last else text, 50))
+
+
 odd_texts = st.sampled_from(['},{"', '"\\', "]}", "\r\n", "é\u2028", "\ud83d", "[", ""])
 odd_values = st.recursive(
     odd_texts | st.none() | st.integers() | st.floats(allow_nan=False),
@@ -245,9 +264,10 @@ def test_line_that_is_no_json_is_passed_on_and_harms_no_other() -> None:
     """The transform refuses it with its reason, and a person can repair it."""
     text = b'{"id":1}\n{"id":2\n"x":3}\n{"id":4}\n'
 
-    bodies, _, _ = read(LineReader(LINES), [text])
+    ((records,), last) = list(LineReader(LINES).feed(text)), text.split(b"\n")[:4]
 
-    assert bodies == text.split(b"\n")[:4]
+    assert records.bodies == last
+    assert records.names() == [b"1", *last[1:3], b"4"]
 
 
 @pytest.mark.parametrize("size", [1, 5, 1000])
@@ -263,6 +283,22 @@ def test_rows_of_a_table_become_objects(size: int) -> None:
         {"id": "3", "name": "x", "note": "y", "_extra": ["z"]},
         {"id": "4", "name": "last", "note": None},
     ]
+
+
+@pytest.mark.parametrize(
+    ("form", "body"),
+    [
+        ("csv", 'id,t\n1,"x y"\n'),
+        ("tsv", "id\tt\n1\tx y\n"),
+        ("text", "# id  t \n#  -  -\n   1  x\n"),
+        ("ndjson", '{"id":"1","t":"x y"}\n'),
+    ],
+)
+async def test_format_is_what_the_document_says(form: str, body: str) -> None:
+    """Whatever the tool calls it."""
+    sent = await answered(body, content_type="text/plain", format=form, records="")
+
+    assert sent == [{"id": "1", "t": "x" if form == "text" else "x y"}]
 
 
 async def test_geojson_has_its_records_in_features() -> None:
@@ -322,6 +358,8 @@ async def test_other_character_sets_are_converted(
         ("id,b,c\n1,2", {"format": "csv", "records": ""}, "not-csv", "cut off"),
         ("<html>\n", {"format": "text", "records": ""}, "not-csv", "HTML"),
         ("", {"format": "csv", "records": ""}, "empty-body", "empty body"),
+        ('<html>\n<p>\n{"id":1}', {"format": "ndjson", "records": ""}, "not-json", "HTML"),
+        ('{"items":[' + "[" * 9_000_000, {}, "not-json", "recursion"),
         ("[" * 200_000, {"format": "ndjson", "records": ""}, "not-json", "recursion"),
         ('{"z":' + "[" * 9_000_000, {}, "not-json", "recursion"),
         ('{"items":[],"z":' + "[" * 200_000, {}, "not-json", "recursion"),

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import itertools
+import socket
 import ssl
-import zlib
+import time
 from contextlib import suppress
 from datetime import timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
-import brotli  # type: ignore[import-untyped]  # It comes without types.
 import pytest
 from aiohttp import web
-from backports import zstd
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from shared.adapters.http_pace import Pace
-from shared.domain.errors import BadRecord, Misconfigured, TryLater
+from shared.domain.errors import Misconfigured, TryLater
+from shared.domain.http_outcome import outcome_of
 from tests.builders import NOON
 from tests.source_tool import items, polling, running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
 
@@ -105,7 +103,7 @@ async def test_tool_without_validators_that_says_the_same_sends_nothing() -> Non
         changes = world.cursors.changes
         report = await world.poll()
 
-    assert (report.requests, report.records_sent) == (1, 0)
+    assert (report.requests, report.pages_unchanged, report.records_seen) == (1, 1, 0)
     assert world.cursors.changes == changes
 
 
@@ -121,6 +119,55 @@ async def test_retry_after_is_waited_for(status: int, after: str) -> None:
 
     assert world.waits == [7]
     assert (report.records_sent, report.statuses) == (2, {status: 1, 200: 1})
+
+
+async def test_refusal_with_a_spent_limit_is_a_limit() -> None:
+    """GitHub answers 403 without Retry-After to whoever has used up an hour's requests."""
+    spent = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(NOON.timestamp()) + 9)}
+    answers = iter([web.Response(status=403, headers=spent), items(0, 2)])
+    source: dict[str, Any] = {"retries": {"pauseSeconds": 0}}
+    async with running(lambda _: next(answers)) as tool, polling(tool.url, **source) as world:
+        await world.poll()
+
+    assert sum(world.waits) == 9
+    assert world.ids() == [0, 1]
+
+
+async def test_date_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`-0000` says that nobody knows where the tool is; HTTP dates are UTC wherever it is."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    after = {"Retry-After": "Fri, 20 Nov 2026 12:00:07 -0000"}
+    answers = iter([web.Response(status=429, headers=after), items(0, 2)])
+    try:
+        async with running(lambda _: next(answers)) as tool, polling(tool.url) as world:
+            await world.poll()
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert world.waits == [7]
+
+
+async def test_pauses_grow_to_a_minute_and_a_half_at_most() -> None:
+    """Beyond that a poll would do nothing but wait."""
+    answers = iter([web.Response(status=500), items(0, 2)])
+    source: dict[str, Any] = {"retries": {"pauseSeconds": 1000}}
+    async with running(lambda _: next(answers)) as tool, polling(tool.url, **source) as world:
+        await world.poll()
+
+    assert 30 <= world.waits[0] <= 90
+
+
+async def test_own_rate_that_leaves_no_time_ends_the_poll() -> None:
+    """One request an hour: the function must not wait for it."""
+    source: dict[str, Any] = {"rate": {"requests": 1, "per": "1h"}}
+    async with running(lambda _: items(0, 2)) as tool, polling(tool.url, **source) as world:
+        await world.poll()
+        with pytest.raises(TryLater, match="may be asked again in 3600 s"):
+            await world.poll()
+
+    assert (world.waits, len(tool.asked)) == ([], 1)
 
 
 async def test_wait_longer_than_the_poll_is_left_to_a_later_one() -> None:
@@ -321,6 +368,28 @@ async def test_unwell_tool_is_asked_again_with_growing_pauses() -> None:
     ] * 3
 
 
+def test_every_status_has_the_outcome_that_the_documentation_says() -> None:
+    """Whoever reads the table must be able to rely on it, row by row."""
+    expected = {
+        "read": {200, 203},
+        "unchanged": {304},
+        "skip": {204},
+        "retry": {202, 408, 425, 429, 500, 502, 503, 504, *range(520, 525)},
+    }
+
+    outcomes = {status: outcome_of(status, overrides={}) for status in range(200, 600)}
+
+    for outcome, statuses in expected.items():
+        assert {status for status, found in outcomes.items() if found == outcome} == statuses
+
+
+async def test_nothing_can_be_unchanged_that_was_never_read() -> None:
+    """A 304 to whoever asked without conditions is a mistake of the tool, and no empty table."""
+    async with running(lambda _: web.Response(status=304)) as tool, polling(tool.url) as world:
+        with pytest.raises(Misconfigured, match="answered 304"):
+            await world.poll()
+
+
 @pytest.mark.parametrize("status", [400, 401, 404, 410, 451])
 async def test_refusal_stops_the_poll_and_tells_a_person(status: int) -> None:
     """Asking again would change nothing."""
@@ -404,6 +473,7 @@ async def test_redirects_within_the_host_are_followed_and_end() -> None:
                 await round_world.poll()
 
     assert world.ids() == [0, 1]
+    assert len([request for request in tool.asked if request.path == "/round"]) == 6
 
 
 @pytest.fixture(scope="module")
@@ -471,158 +541,44 @@ async def test_plain_http_may_be_left_for_https(tls: ssl.SSLContext) -> None:
     assert world.ids() == [0, 1]
 
 
-@pytest.mark.parametrize(
-    ("encoding", "compress"),
-    [
-        ("gzip", gzip.compress),
-        ("gzip", lambda body: gzip.compress(body[:20]) + gzip.compress(body[20:])),
-        ("deflate", zlib.compress),
-        ("br", brotli.compress),
-        ("zstd", zstd.compress),
-        ("gzip", bytes),
-        ("deflate", lambda body: zlib.compress(body, wbits=-zlib.MAX_WBITS)),
-        ("", gzip.compress),
-        ("", zstd.compress),
-    ],
-    ids=[
-        "gzip",
-        "gzip members",
-        "deflate",
-        "br",
-        "zstd",
-        "gzip that is none",
-        "bare deflate",
-        "a file of gzip",
-        "a file of zstd",
-    ],
-)
-async def test_compressed_answers_are_read(
-    encoding: str, compress: Callable[[bytes], bytes]
-) -> None:
-    """Whatever is asked for must be understood; and a header may lie."""
-    body = items(0, 100).body
-    assert isinstance(body, bytes)
-
-    def answer(request: web.Request) -> web.Response:
-        assert encoding in request.headers["Accept-Encoding"]
-        return web.Response(
-            body=compress(body), headers={"Content-Encoding": encoding} if encoding else {}
-        )
-
-    async with running(answer) as tool, polling(tool.url) as world:
-        await world.poll()
-
-    assert world.ids() == list(range(100))
-
-
-@pytest.mark.parametrize("encoding", ["", "gzip", "zstd", "utf-16"])
-async def test_answer_that_comes_byte_by_byte_is_read_alike(encoding: str) -> None:
-    """What a body is shows in its first bytes, and slow tools send only one of them at first."""
-    body = items(0, 9).body
-    assert isinstance(body, bytes)
-    ways: dict[str, Callable[[bytes], bytes]] = {
-        "": bytes,
-        "gzip": gzip.compress,
-        "zstd": zstd.compress,
-        "utf-16": lambda content: content.decode().encode("utf-16"),
-    }
+async def test_answer_that_stalls_is_given_up() -> None:
+    """A tool that has forgotten one request must not cost the poll: it may answer the next."""
+    stalled = asyncio.Event()
 
     async def answer(request: web.Request) -> web.StreamResponse:
+        if len(tool.asked) > 1:
+            return items(0, 2)
         response = web.StreamResponse()
         await response.prepare(request)
-        for byte in ways[encoding](body)[:5]:
-            await response.write(bytes([byte]))
-            await asyncio.sleep(0.002)
-        await response.write(ways[encoding](body)[5:])
+        await response.write(b"{")
+        await stalled.wait()
         return response
-
-    async with running(answer) as tool, polling(tool.url) as world:
-        await world.poll()
-
-    assert world.ids() == list(range(9))
-
-
-@pytest.mark.parametrize(
-    ("encoding", "compress"),
-    [("gzip", gzip.compress), ("br", brotli.compress), ("zstd", zstd.compress)],
-)
-async def test_bomb_is_not_unpacked(encoding: str, compress: Callable[[bytes], bytes]) -> None:
-    """A kilobyte that becomes a gigabyte ends a process that believes it."""
-    bomb = compress(b" " * 30_000_000)
-
-    def answer(_: web.Request) -> web.Response:
-        return web.Response(body=bomb, headers={"Content-Encoding": encoding})
 
     async with (
         running(answer) as tool,
-        polling(tool.url, limits={"pageBytes": 2_000_000}) as world,
+        polling(tool.url, limits={"requestSeconds": 0.3}) as world,
+        asyncio.timeout(20),
     ):
-        with pytest.raises(BadRecord, match="page-too-large"):
-            await world.poll()
-
-
-async def test_page_larger_than_its_limit_is_refused() -> None:
-    """An answer without end must end."""
-    async with (
-        running(lambda _: items(0, 1000)) as tool,
-        polling(tool.url, limits={"pageBytes": 1000}) as world,
-    ):
-        with pytest.raises(BadRecord, match=r"over 1000 bytes.*limits.pageBytes"):
-            await world.poll()
-
-
-@pytest.mark.parametrize("damage", ["cut", "corrupt", "short", "reset"])
-async def test_answer_that_breaks_off_is_asked_for_again(damage: str) -> None:
-    """Lines break; half a page is no page."""
-    body = items(0, 200).body
-    assert isinstance(body, bytes)
-    zipped = gzip.compress(body)
-    broken = {
-        "cut": zipped[:-20],
-        "corrupt": zipped[:40] + b"\0" * 20 + zipped[60:],
-    }
-    failed: list[int] = []
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        headers = {"Content-Encoding": "gzip"}
-        if failed:
-            return web.Response(body=zipped, headers=headers)
-        failed.append(1)
-        if damage in broken:
-            return web.Response(body=broken[damage], headers=headers)
-        response = web.StreamResponse(headers={"Content-Length": str(len(body))})
-        await response.prepare(request)
-        await response.write(body[:50])
-        assert request.transport
-        if damage == "reset":
-            request.transport.abort()
-        else:
-            request.transport.close()
-        return response
-
-    async with running(answer) as tool, polling(tool.url) as world:
         await world.poll()
+        stalled.set()
 
-    assert world.ids() == list(range(200))
-    assert len(tool.asked) == 2
+    assert world.ids() == [0, 1]
 
 
-async def test_slow_drip_ends_at_the_time_of_the_poll() -> None:
-    """A byte now and then keeps every time-out between two bytes from ever coming."""
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        for _ in range(100):
-            await response.write(b" ")
-            await asyncio.sleep(0.1)
-        return response
-
-    source: dict[str, Any] = {"limits": {"seconds": 0.5}, "retries": {"attempts": 1}}
-    async with running(answer) as tool, polling(tool.url, **source) as world:
-        with pytest.raises(TryLater, match="broke off its answer"):
-            async with asyncio.timeout(8):
-                await world.poll()
+async def test_connection_that_nobody_takes_is_given_up() -> None:
+    """A machine that is gone answers nothing at all, not even that it is gone."""
+    limits = {"requestSeconds": 0.3, "seconds": 60}
+    with socket.socket() as deaf, socket.socket() as first, socket.socket() as second:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for waiting in (first, second):  # They fill its queue.
+            waiting.settimeout(0)
+            waiting.connect_ex(deaf.getsockname())
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        async with polling(url, limits=limits, retries={"attempts": 1}) as world:
+            with pytest.raises(TryLater, match="cannot be read"):
+                async with asyncio.timeout(20):
+                    await world.poll()
 
 
 async def test_tool_that_is_not_there_is_tried_later() -> None:

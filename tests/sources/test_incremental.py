@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+import tracemalloc
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +11,18 @@ import pytest
 from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from xxhash import xxh3_64_digest
 
 from shared.adapters.memory import MemoryHub
 from shared.domain import seen as seen_module
 from shared.domain.cursor_field import CursorField, later
-from shared.domain.errors import BadRecord, Misconfigured, TryLater
+from shared.domain.errors import Misconfigured, TryLater
 from shared.domain.poll import Progress, SourcePolled, Wish, wish_of
 from shared.domain.seen import Seen
 from tests.builders import NOON
 from tests.source_tool import FULL, World, items, polling, running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from shared.domain.cursor_field import Value
 
 
@@ -214,6 +213,33 @@ async def test_person_may_ask_for_a_window_once_more() -> None:
     assert world.ids() == ["a", "b", "b", "c"]
 
 
+async def test_window_ahead_of_the_cursor_moves_it_not() -> None:
+    """What lies between would never be asked for."""
+    table = Table(a="2026-11-01T00:00:00Z")
+    async with (
+        running(table.answer) as tool,
+        polling(tool.url, cursor={**CURSOR, "until": "until"}) as world,
+    ):
+        await world.poll()
+        table.times |= {"b": "2026-11-02T00:00:00Z", "c": "2026-11-09T00:00:00Z"}
+        source = world.document.sources[0]
+        await world.poll(wish_of(source, since="2026-11-08", until="2026-11-10", full=False))
+        await world.poll()
+
+    assert set(world.ids()) == {"a", "b", "c"}
+
+
+async def test_everything_is_asked_for_from_the_start() -> None:
+    """Not from where the cursor is."""
+    table = Table(a="2026-11-01T00:00:00Z", b="2026-11-02T00:00:00Z")
+    async with running(table.answer) as tool, polling(tool.url, cursor=CURSOR) as world:
+        await world.poll()
+        await world.poll(Wish(full=True))
+
+    assert tool.queries[1] == {"since": "2026-01-01T00:00:00Z"}
+    assert world.ids() == ["a", "a", "b", "b"]
+
+
 async def test_person_may_ask_for_everything_once_more() -> None:
     """After a change of the tables, say."""
     async with running(lambda _: items(0, 3)) as tool, polling(tool.url) as world:
@@ -266,172 +292,6 @@ async def test_two_records_of_one_key_do_not_look_changed_at_every_poll() -> Non
 
     assert (report.records_unchanged, report.records_sent) == (2, 1)
     assert [record.get("v") for record in world.sent() if record["id"] == 1] == [1, 2]
-
-
-async def test_record_that_is_gone_is_deleted_once() -> None:
-    """The event names it by its key at its path, and nothing else."""
-    dataset = {**FULL, "columns": {"id": {"type": "string", "path": "ref.key"}}}
-    rows = [{"ref": {"key": key}, "v": 1} for key in "abc"]
-    async with (
-        running(lambda _: web.json_response({"items": rows})) as tool,
-        polling(tool.url, dataset=dataset, key="ref.key") as world,
-    ):
-        await world.poll()
-        gone = rows.pop(1)
-        report = await world.poll()
-        rows[0]["v"] = 2
-        after = await world.poll()
-        rows.append(gone)
-        back = await world.poll()
-
-    assert world.deleted() == [{"ref": {"key": "b"}}]
-    assert (report.records_deleted, after.records_deleted, back.records_sent) == (1, 0, 1)
-
-
-@pytest.mark.parametrize(
-    "second",
-    [
-        lambda: web.Response(status=404),
-        lambda: web.Response(text=""),
-        lambda: web.Response(text="<html>"),
-        lambda: items(0, 0),
-        lambda: items(0, 2, total=3),
-        lambda: web.json_response({"items": [{"id": 0}]}),
-        lambda: web.Response(status=204),
-    ],
-    ids=["404", "empty body", "html", "no records", "count differs", "no count", "204"],
-)
-async def test_nothing_is_deleted_unless_all_is_proven_to_be_read(
-    second: Callable[[], web.Response],
-) -> None:
-    """A tool on a bad day must not empty a table."""
-    whole: Callable[[], web.Response] = lambda: items(0, 3, total=3)  # noqa: E731 -- Short.
-    answers = iter([whole, second, whole])
-    source: dict[str, Any] = {
-        "retries": {"outcomes": {"404": "skip"}},
-        "paging": {"kind": "none", "total": "total"},
-    }
-    async with (
-        running(lambda _: next(answers)()) as tool,
-        polling(tool.url, dataset=FULL, **source) as world,
-    ):
-        await world.poll()
-        with suppress(BadRecord):
-            await world.poll()
-        report = await world.poll()
-
-    assert world.deleted() == []
-    assert report.records_sent == 0
-
-
-@pytest.mark.parametrize(("total", "deleted"), [("total", [{"id": 7}]), ("", [])])
-async def test_walk_over_pages_deletes_only_what_its_count_proves(
-    total: str, deleted: list[dict[str, int]]
-) -> None:
-    """A record deleted while the walk goes on shifts another one out of sight."""
-    ids = list(range(12))
-
-    def answer(request: web.Request) -> web.Response:
-        offset = int(request.query["offset"])
-        rows = [{"id": number} for number in ids[offset : offset + 5]]
-        return web.json_response({"items": rows, "total": len(ids)})
-
-    paging = {"kind": "offset", "size": 5, "total": total}
-    async with (
-        running(answer) as tool,
-        polling(tool.url, dataset=FULL, paging=paging) as world,
-    ):
-        await world.poll()
-        ids.remove(7)
-        await world.poll()
-
-    assert world.deleted() == deleted
-
-
-async def test_pages_that_are_unchanged_are_read_when_another_is_not() -> None:
-    """Only a walk that met every record can tell which one is gone."""
-    ids = list(range(12))
-
-    def answer(request: web.Request) -> web.Response:
-        offset = int(request.query["offset"])
-        page = web.json_response(
-            {"items": [{"id": number} for number in ids[offset : offset + 5]], "total": len(ids)}
-        )
-        page.headers["ETag"] = f'"{hash(page.text)}"'
-        if request.headers.get("If-None-Match") == page.headers["ETag"]:
-            return web.Response(status=304)
-        return page
-
-    paging = {"kind": "offset", "size": 5, "total": "total"}
-    async with (
-        running(answer) as tool,
-        polling(tool.url, dataset=FULL, paging=paging) as world,
-    ):
-        await world.poll()
-        unchanged = await world.poll()
-        ids.remove(11)
-        await world.poll()
-
-    assert (unchanged.pages_unchanged, unchanged.requests) == (3, 3)
-    assert world.deleted() == [{"id": 11}]
-
-
-async def test_deletion_that_failed_is_sent_again_even_if_the_record_came_back() -> None:
-    """Between the hub's acknowledgement and our note of it anything can happen."""
-
-    class HalfHub(MemoryHub):
-        async def send(self, *arguments: Any) -> None:
-            await super().send(*arguments)
-            if self.begins:
-                self.begins = 0
-                raise TryLater("the acknowledgement was lost")
-
-    ids = [1, 2]
-    async with (
-        running(lambda _: web.json_response({"items": [{"id": each} for each in ids]})) as tool,
-        polling(tool.url, dataset=FULL) as world,
-    ):
-        world.hub = HalfHub()
-        await world.poll()
-        ids.remove(2)
-        world.hub.begins = 1
-        with pytest.raises(TryLater):
-            await world.poll()
-        ids.append(2)
-        await world.poll()
-
-    events = [event for group in world.hub.sent.values() for event in group]
-    about_two = [event.attributes["type"] for event in events if json.loads(event.body)["id"] == 2]
-    assert about_two == [
-        "dev.millrace.records",
-        "dev.millrace.deletions",
-        "dev.millrace.records",
-    ]
-
-
-async def test_walk_in_several_polls_still_proves_what_is_gone() -> None:
-    """A source of a million records cannot be read within one poll."""
-    ids = list(range(20))
-    step = timedelta(seconds=2)
-
-    def answer(request: web.Request) -> web.Response:
-        world.clock.moment += step
-        offset = int(request.query["offset"])
-        rows = [{"id": number} for number in ids[offset : offset + 5]]
-        return web.json_response({"items": rows, "total": len(ids)})
-
-    source: dict[str, Any] = {
-        "paging": {"kind": "offset", "size": 5, "total": "total"},
-        "limits": {"seconds": 3},
-    }
-    async with running(answer) as tool, polling(tool.url, dataset=FULL, **source) as world:
-        for _ in range(2):
-            await world.poll()
-        ids.remove(3)
-        polls = [await world.poll() for _ in range(2)]
-
-    assert [report.unfinished for report in polls] == [True, False]
-    assert world.deleted() == [{"id": 3}]
 
 
 @settings(max_examples=40, deadline=None)
@@ -552,6 +412,27 @@ async def test_report_tells_what_a_poll_saw_and_did() -> None:
         statuses={500: 1, 200: 2},
         progress=Progress(before="2026-11-20T11:59:03Z", after="2026-11-20T12:00:00Z", lag_s=5.0),
     )
+
+
+def test_a_million_fingerprints_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """50 MB for a million records are 50 bytes for each; a dictionary takes five times as much."""
+    monkeypatch.setattr(seen_module, "FEW", 1000)
+    names = [xxh3_64_digest(number.to_bytes(4)) for number in range(100_000)]
+    tracemalloc.start()
+    try:
+        seen = Seen()
+        for at in range(0, len(names), 1000):
+            some = names[at : at + 1000]
+            seen.sift(some, [name[:7] for name in some], all_=False)
+        held, _ = tracemalloc.get_traced_memory()
+        pieces = max(map(len, seen.pieces(10_000)))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert held / len(names) < 100  # Buckets grow by halves: with a million they are full.
+    assert pieces < 20_000
+    assert peak - held < 1_000_000
 
 
 def test_newest_value_of_texts_is_compared_as_time() -> None:

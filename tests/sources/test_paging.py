@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
 
 from shared.adapters.memory import MemoryHub
-from shared.domain.errors import BadRecord, TryLater
+from shared.domain.errors import BadRecord, Misconfigured, TryLater
+from shared.flow import source_page
+from tests.builders import document
 from tests.source_tool import items, polling, running
 
 if TYPE_CHECKING:
@@ -406,6 +409,42 @@ async def test_poll_ends_in_time_and_the_next_one_goes_on() -> None:
         second = await world.poll()
 
     assert (first.unfinished, first.pages, second.unfinished, second.pages) == (True, 2, False, 1)
+    assert world.ids() == list(range(ALL))
+
+
+def test_poll_ends_before_its_function_does() -> None:
+    """A function that its host cuts off reports nothing, and repeats what it did."""
+    host = json.loads((Path(__file__).parents[2] / "host.json").read_text())
+    hours, minutes, seconds = map(int, host["functionTimeout"].split(":"))
+    base: dict[str, Any] = {
+        "name": "tool", "url": "http://127.0.0.1/", "schedule": "0 * * * * *", "publishes": "quakes"
+    }  # fmt: skip
+
+    longest = document(sources=[{**base, "limits": {"seconds": 540}}]).sources[0].limits.seconds
+    with pytest.raises(Misconfigured, match="540"):
+        document(sources=[{**base, "limits": {"seconds": 541}}])
+
+    assert longest + 60 <= hours * 3600 + minutes * 60 + seconds
+
+
+@pytest.mark.parametrize(("bytes_max", "sends"), [(1, 3), (10**9, 1)])
+async def test_pages_that_come_quickly_are_sent_together_up_to_a_size(
+    monkeypatch: pytest.MonkeyPatch, bytes_max: int, sends: int
+) -> None:
+    """A send a page costs as much as all the rest; a send of everything costs memory."""
+    counted: list[int] = []
+
+    class CountingHub(MemoryHub):
+        async def send(self, *arguments: Any) -> None:
+            counted.append(1)
+            await super().send(*arguments)
+
+    monkeypatch.setattr(source_page, "HELD_BYTES", bytes_max)
+    async with running(by_page) as tool, polling(tool.url, paging={"kind": "pageNumber"}) as world:
+        world.hub = CountingHub()
+        await world.poll()
+
+    assert len(counted) == sends
     assert world.ids() == list(range(ALL))
 
 

@@ -57,10 +57,52 @@ async def test_dry_run_tells_and_changes_nothing() -> None:
     """Whoever tries out a new source must not fill a hub."""
     async with running(lambda _: items(0, 3)) as tool, polling(tool.url) as world:
         status, answer, emitted = await ask(world, {"dryRun": True})
+        sent = dict(world.hub.sent)
         again = await world.poll()
+        tool.answer = lambda _: web.Response(text="<html>")
+        bad, _, _ = await ask(world, {"dryRun": True})
 
-    assert (status, answer["records_sent"], emitted) == (200, 3, [])
+    assert (status, answer["records_sent"], emitted, sent) == (200, 3, [], {})
     assert again.records_sent == 3
+    assert (bad, world.quarantine.entries) == (500, {})
+
+
+async def test_dry_run_does_not_wait_for_another_poll() -> None:
+    """It sends nothing, so it is in nobody's way."""
+    answers: list[int] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        page = int(request.query["page"])
+        if page == 2 and not answers:
+            answers.append(0)
+            answers[0], _, _ = await ask(world, {"dryRun": True})
+        return items(page * 5, page * 5 + (5 if page < 3 else 0))
+
+    async with (
+        running(answer) as tool,
+        polling(tool.url, paging={"kind": "pageNumber"}) as world,
+    ):
+        await world.poll()
+
+    assert answers == [200]
+
+
+async def test_person_asks_for_a_window_or_for_everything() -> None:
+    """The words of the request are those of the command."""
+    source = {"cursor": {"field": "at", "form": "integer", "parameter": "from", "until": "to"}}
+    row = {"id": 1, "at": 5}
+    async with (
+        running(lambda _: web.json_response({"items": [row]})) as tool,
+        polling(tool.url, **source) as world,
+    ):
+        await world.poll()
+        _, window, _ = await ask(world, {"from": "2", "to": "9"})
+        _, full, _ = await ask(world, {"full": True})
+        both, problem, _ = await ask(world, {"from": "2", "full": True})
+
+    assert tool.queries == [{}, {"from": "2", "to": "9"}, {}]
+    assert (window["records_sent"], full["records_sent"]) == (1, 1)
+    assert (both, "not for both at once" in problem["detail"]) == (500, True)
 
 
 async def test_second_poll_at_once_says_so() -> None:
