@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _DIGITS_OF_DOUBLE = 15
 #: A double that is written shorter than that is the number it was, or differs beyond these digits.
 _LENGTH_DOUBTFUL = 12
+_FRACTIONAL = ("double", "decimal")
 #: No path of `get_json_object` leads to a name with one of these in it.
 _NO_PATH = frozenset("'?[]")
 
@@ -108,7 +109,10 @@ class JsonTexts:
         text = reduce(_step_into, path, parsed)
         if not self._may_be_careless(name):
             return text
-        return fn.when(fn.length(text) >= _LENGTH_DOUBTFUL, written).otherwise(text)
+        is_doubtful = fn.length(text) >= _LENGTH_DOUBTFUL
+        if self._columns[name].kind not in _FRACTIONAL:
+            is_doubtful &= text.contains(".")  # Most times are counted in whole numbers.
+        return fn.when(is_doubtful, written).otherwise(text)
 
     def is_absent(self, parsed: Expression) -> Expression:
         """Say whether `from_json` found nothing at all: a record without a column, or no JSON."""
@@ -127,7 +131,8 @@ class JsonTexts:
 
     def _may_be_careless(self, name: str) -> bool:
         """Say whether a long number has to be looked at again."""
-        is_number = self._columns[name].kind in ("double", "decimal")
+        column = self._columns[name]
+        is_number = column.kind in _FRACTIONAL or column.format != "iso8601"
         return is_number and self._has_json_path(name) and not on_databricks()
 
     def _has_json_path(self, name: str) -> bool:

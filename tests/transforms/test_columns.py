@@ -94,6 +94,7 @@ def test_value_of_another_type_is_a_reason(
         ("epochSeconds", 1_795_176_000, at(2026, 11, 20, 12)),
         ("epochSeconds", 1_795_176_000.25, at(2026, 11, 20, 12, 0, 0, 250_000)),
         ("epochSeconds", "-1", at(1969, 12, 31, 23, 59, 59)),
+        ("epochSeconds", 228_061_265_468.086_82, at(9196, 12, 21, 23, 31, 8, 86_820)),
         ("epochMilliseconds", 1_795_176_000_123, at(2026, 11, 20, 12, 0, 0, 123_000)),
         ("epochMilliseconds", 0, at(1970, 1, 1)),
     ],
