@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
+_OK = 200
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -54,6 +56,11 @@ class Page:
     def validators(self) -> Validators:
         """What to ask with the next time."""
         return Validators(etag=self.etag, last_modified=self.last_modified)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the answer was the page and nothing less: 206, say, may be read, but is cut."""
+        return not self.skipped and (_OK in self.statuses or not self.statuses)
 
     @property
     def rest_s(self) -> int:

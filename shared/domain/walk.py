@@ -93,7 +93,7 @@ def after_page(
     assert walk.request, "a page was asked for"
     paging = source.paging
     total = _total(paging, page, beside)
-    whole = walk.whole and not page.skipped and walk.total in (None, total)
+    whole = walk.whole and page.is_whole and walk.total in (None, total)
     moved = replace(
         walk,
         pages=walk.pages + 1,

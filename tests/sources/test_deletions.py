@@ -50,8 +50,10 @@ async def test_record_that_is_gone_is_deleted_once() -> None:
         lambda: items(0, 2, total=3),
         lambda: web.json_response({"items": [{"id": 0}]}),
         lambda: web.Response(status=204),
+        lambda: web.json_response({"items": [{"id": 0}], "total": 1}, status=206),
+        lambda: web.json_response({"items": [{"id": 0}], "total": 1}, status=203),
     ],
-    ids=["404", "empty body", "html", "no records", "count differs", "no count", "204"],
+    ids=["404", "empty", "html", "no records", "count differs", "no count", "204", "206", "203"],
 )
 async def test_nothing_is_deleted_unless_all_is_proven_to_be_read(
     second: Callable[[], web.Response],
@@ -60,7 +62,7 @@ async def test_nothing_is_deleted_unless_all_is_proven_to_be_read(
     whole: Callable[[], web.Response] = lambda: items(0, 3, total=3)  # noqa: E731 -- Short.
     answers = iter([whole, second, whole])
     source: dict[str, Any] = {
-        "retries": {"outcomes": {"404": "skip"}},
+        "retries": {"outcomes": {"404": "skip", "206": "read"}},
         "paging": {"kind": "none", "total": "total"},
     }
     async with (
@@ -118,15 +120,14 @@ async def test_pages_that_are_unchanged_are_read_when_another_is_not() -> None:
 
     def answer(request: web.Request) -> web.Response:
         offset = int(request.query["offset"])
-        page = web.json_response(
-            {"items": [{"id": number} for number in ids[offset : offset + 5]], "total": len(ids)}
-        )
+        page = web.json_response({"items": [{"id": each} for each in ids[offset : offset + 5]]})
         page.headers["ETag"] = f'"{hash(page.text)}"'
+        page.headers["X-Total"] = str(len(ids))
         if request.headers.get("If-None-Match") == page.headers["ETag"]:
             return web.Response(status=304)
         return page
 
-    paging = {"kind": "offset", "size": 5, "total": "total"}
+    paging = {"kind": "offset", "size": 5, "total": "header:X-Total"}
     async with (
         running(answer) as tool,
         polling(tool.url, dataset=FULL, paging=paging) as world,
@@ -134,9 +135,10 @@ async def test_pages_that_are_unchanged_are_read_when_another_is_not() -> None:
         await world.poll()
         unchanged = await world.poll()
         ids.remove(11)
-        await world.poll()
+        changed = await world.poll()
 
     assert (unchanged.pages_unchanged, unchanged.requests) == (3, 3)
+    assert changed.statuses == {304: 2, 200: 4}  # Two in vain, and then all from the first.
     assert world.deleted() == [{"id": 11}]
 
 

@@ -260,6 +260,23 @@ async def test_source_without_a_window_says_so() -> None:
             wish_of(source, since="2026-01-01", until="", full=False)
 
 
+async def test_what_is_gone_is_forgotten_and_news_when_it_comes_back() -> None:
+    """A feed of the last day would else be remembered for ever, a day after the other."""
+    ids = [1, 2]
+    async with (
+        running(lambda _: web.json_response({"items": [{"id": each} for each in ids]})) as tool,
+        polling(tool.url) as world,
+    ):
+        await world.poll()
+        ids[1] = 3
+        await world.poll()
+        ids.append(2)
+        report = await world.poll()
+
+    assert (report.records_new, report.records_sent) == (1, 1)
+    assert world.ids() == [1, 2, 2, 3]
+
+
 async def test_change_in_an_ignored_field_is_no_change() -> None:
     """A view counter turns every record of every poll into news."""
     rows: list[dict[str, Any]] = [{"id": 1, "v": 1, "meta": {"views": 1, "by": "x"}}]

@@ -1,4 +1,4 @@
-"""Memory of a poll: it does not grow with the pages that a walk has behind it."""
+"""Memory of a poll, and its journal: neither grows with the pages and polls that are over."""
 
 from __future__ import annotations
 
@@ -11,17 +11,37 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shared.adapters.memory import MemoryClock, MemoryHub, MemoryQuarantine
-from shared.adapters.memory_source import MemoryCursorStore
+from shared.adapters.memory_source import MemoryCursorStore, MemorySource
 from shared.domain.page import Answer, Page
-from shared.flow import source_page, source_to_hub
+from shared.flow import journal, source_page, source_to_hub
 from shared.flow.source_to_hub import poll_source
-from tests.builders import document
+from tests.builders import document, page
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from shared.domain.page import Request, Validators
     from shared.domain.source import Source
+
+
+@pytest.mark.parametrize("limit", ["_SLACK_BYTES", "_FRAMES_MAX"])
+async def test_journal_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    """It is read at every poll that has news; and an append blob takes 50,000 appends."""
+    monkeypatch.setattr(journal, limit, 20 if limit == "_FRAMES_MAX" else 1000)
+    described, source = document(), MemorySource(page=page())
+    cursors, hub, sizes = MemoryCursorStore(), MemoryHub(), []
+    for number in range(60):
+        source.page = page({"id": 1, "v": number}, {"id": 2})
+        await poll_source(
+            described.sources[0], described, reader=source, hub=hub, cursors=cursors,
+            quarantine=MemoryQuarantine(), clock=MemoryClock(),
+        )  # fmt: skip
+        sizes.append(sum(map(len, cursors.journals.values())))
+
+    assert len(cursors.journals) == 1
+    assert max(sizes) < 12_000
+    assert cursors.kept["tool"].value.journal >= 2
+    assert sum(map(len, hub.sent.values())) == 61  # Two at first, then one that changed.
 
 
 @dataclass(kw_only=True)
