@@ -135,6 +135,24 @@ def test_merge_that_is_refused_is_found_out_anew(
     assert lake.values("id", "updated", "_run") == [("a", 2, "r2"), ("b", 1, "r1")]
 
 
+def test_merge_that_came_after_another_is_looked_at_again(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both were new: this MERGE inserts only, and passes over the row that is there by now."""
+    lake.run_events("r0", event(0, thing("c")))
+    older = lake.plan("r2", lake.land(event(1, thing("a", updated=0))), dataset=dataset())
+
+    def late(*arguments: Any, **options: Any) -> None:
+        monkeypatch.setattr(clean_table, "merge_rows", merge_rows)
+        lake.run_planned("r2", older)
+        merge_rows(*arguments, **options)
+
+    monkeypatch.setattr(clean_table, "merge_rows", late)
+    lake.run_events("r1", event(2, thing("a"), thing("b")))
+
+    assert lake.values("id", "updated", "_run") == [("a", 1, "r1"), ("b", 1, "r1"), ("c", 1, "r0")]
+
+
 def test_commit_of_somebody_else_refuses_a_merge(lake: Lake, azurite: str) -> None:
     """The engine's own words for it are all that tells it from any other failure."""
     lake.run_events("r0", event(0, thing("a")))
