@@ -12,7 +12,8 @@ from aiohttp import web
 
 from shared.adapters.http_poll import poll_now
 from shared.adapters.memory import MemoryHub
-from shared.adapters.memory_source import ReadOnlyCursors
+from shared.adapters.memory_source import MemoryCursorStore, ReadOnlyCursors
+from shared.domain.errors import TryLater
 from tests.source_tool import World, items, polling, running
 
 if TYPE_CHECKING:
@@ -125,6 +126,63 @@ async def test_second_poll_at_once_says_so() -> None:
     assert (status, report.records_sent) == (503, 10)
     assert "another poll of tool is running" in content["detail"]
     assert len(tool.asked) == 3
+
+
+async def test_long_poll_keeps_its_turn() -> None:
+    """A claim lasts 20 seconds, so that a kill costs no more; a poll at work renews it."""
+    statuses: list[int] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        page = int(request.query["page"])
+        world.clock.moment += timedelta(seconds=8)
+        if page == 5 and not statuses:
+            statuses.append(0)
+            statuses[0], _, _ = await ask(world)
+        return items(page * 5, page * 5 + (5 if page < 6 else 0))
+
+    async with (
+        running(answer) as tool,
+        polling(tool.url, paging={"kind": "pageNumber"}) as world,
+    ):
+        report = await world.poll()
+
+    assert (statuses, report.records_sent) == ([503], 25)
+
+
+async def test_poll_that_was_overtaken_sends_nothing_more() -> None:
+    """It was asleep while its turn ended; what it would send is old by now."""
+
+    class Sleepy(MemoryCursorStore):
+        appends = 0
+
+        async def append(self, *arguments: Any, **more: Any) -> bool:
+            self.appends += 1
+            if self.appends == 2:
+                world.clock.moment += timedelta(seconds=21)
+                await world.poll()
+                sent.append(events(world))
+            return await super().append(*arguments, **more)
+
+    def answer(request: web.Request) -> web.Response:
+        world.clock.moment += timedelta(seconds=1)
+        page = int(request.query["page"])
+        return items(page * 5, page * 5 + (5 if page < 4 else 0))
+
+    sent: list[int] = []
+    async with (
+        running(answer) as tool,
+        polling(tool.url, paging={"kind": "pageNumber"}) as world,
+    ):
+        world.cursors = Sleepy()
+        with pytest.raises(TryLater, match="another poll of tool moved the cursor"):
+            await world.poll()
+
+    assert sent == [events(world)]
+
+
+def events(world: World) -> int:
+    """How many events are in the hub."""
+    return sum(map(len, world.hub.sent.values()))
 
 
 async def test_claim_of_a_poll_that_was_killed_ends() -> None:
