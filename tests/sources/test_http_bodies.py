@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ("deflate", zlib.compress),
         ("br", brotli.compress),
         ("zstd", zstd.compress),
+        ("zstd", lambda body: zstd.compress(body[:20]) + zstd.compress(body[20:])),
         ("gzip", bytes),
         ("deflate", lambda body: zlib.compress(body, wbits=-zlib.MAX_WBITS)),
         ("", gzip.compress),
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         "deflate",
         "br",
         "zstd",
+        "zstd frames",
         "gzip that is none",
         "bare deflate",
         "a file of gzip",
@@ -106,6 +108,16 @@ async def test_bomb_is_not_unpacked(encoding: str, compress: Callable[[bytes], b
         polling(tool.url, limits={"pageBytes": 2_000_000}) as world,
     ):
         with pytest.raises(BadRecord, match="page-too-large"):
+            await world.poll()
+
+
+async def test_compressed_nothing_without_end_is_refused() -> None:
+    """It unpacks to nothing, so that only what was sent can tell."""
+    async with (
+        running(lambda _: web.Response(body=gzip.compress(b"") * 1000)) as tool,
+        polling(tool.url, limits={"pageBytes": 5000}) as world,
+    ):
+        with pytest.raises(BadRecord, match="sent over 5000 bytes"):
             await world.poll()
 
 
