@@ -116,6 +116,6 @@ def _without_exponent(text: Expression) -> Expression:
     moved = fn.concat(fn.substring(digits, 1, point), fn.lit("."), beyond)
     # Sail counts zeros that say nothing as digits.
     number = fn.concat(sign, fn.lit("0"), fn.btrim(moved, fn.lit("0")))
-    number = fn.when(exponent < -_EXPONENT_MAX, "0").when(exponent <= _EXPONENT_MAX, number)
+    number = fn.when(point < 0, "0").when(exponent <= _EXPONENT_MAX, number)
     number = number.when(fn.btrim(digits, fn.lit("0")) == "", "0")
     return fn.when(fn.length(whole) + fn.length(fraction) > 0, number)

@@ -35,6 +35,8 @@ GOOD_VALUES = [
     ("decimal(30,8)", 1.5e-7, Decimal("0.00000015")),
     ("decimal(30,0)", "1.5E+22", Decimal(15 * 10**21)),
     ("decimal(4,2)", " 0e999\n", Decimal("0.00")),
+    ("decimal(4,2)", f"{'1' * 56}e-54", Decimal("11.11")),
+    ("decimal(4,2)", f"{'1' * 9}e-70", Decimal("0.00")),
     ("boolean", True, True),
     ("boolean", "false", False),
     ("boolean", 1, True),
