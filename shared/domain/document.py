@@ -191,7 +191,8 @@ def running_every(document: Document, period: str) -> Document:
     try:
         every = TypeAdapter(Period).validate_python(period)
     except ValidationError as error:
-        raise Misconfigured("RUN_EVERY", f"is {period!r}, which is no duration like PT15M") from error
+        problem = f"is {period!r}, which is no duration like PT15M"
+        raise Misconfigured("RUN_EVERY", problem) from error
     datasets = [each.model_copy(update={"run_every": every}) for each in document.datasets]
     return document.model_copy(update={"datasets": datasets})
 

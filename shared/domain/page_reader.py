@@ -18,7 +18,7 @@ from msgspec import Raw
 
 from shared.domain import json_scan
 from shared.domain.errors import BadRecord
-from shared.domain.json_page import JsonPaths, checked, describe, one_line, slice_page
+from shared.domain.json_page import JsonPaths, checked, describe, one_line, slice_page, value_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +34,7 @@ _CUTS_MAX = 8
 #: What stands between two fields; nothing: any number of blanks.
 _DELIMITERS = {"csv": ",", "tsv": "\t", "text": ""}
 _array = msgspec.json.Decoder(list[Raw]).decode
+_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class PageReader(Protocol):
@@ -54,6 +55,8 @@ def reader_for(source: Source, *, beside: tuple[str, ...]) -> PageReader:
         cursor=source.cursor.field if source.cursor else "",
         beside=beside,
     )
+    if source.format == "object":
+        return ObjectReader(paths)
     if source.format == "ndjson":
         return LineReader(paths)
     if source.format in _DELIMITERS:
@@ -127,6 +130,46 @@ class JsonReader:
                 continue
             return [one_line(bytes(raw)) for raw in raws], held[held.index(b",", end) + 1 :]
         return _cut_slowly(held)
+
+
+class ObjectReader:
+    """JSON whose value at the path of records, or which itself, is one record.
+
+    Only a source that says so is read like this: else an error that a tool answers with 200 would
+    be a record.
+    """
+
+    def __init__(self, paths: JsonPaths) -> None:
+        """Nothing is read yet."""
+        self._paths = paths
+        self._held = bytearray()
+
+    def feed(self, piece: bytes) -> Iterator[Records]:
+        """Hold the piece back: a record is not whole before its page is."""
+        self._held += piece
+        return iter(())
+
+    def finish(self) -> tuple[Records, dict[str, Any]]:
+        """Give the record."""
+        body = checked(bytes(self._held))
+        path = self._paths.records
+        try:
+            whole = json.loads(body)
+            found = Raw(body)
+            for step in path.split(".") if path else ():
+                found = _fields(found)[step]
+        except (ValueError, KeyError, RecursionError) as error:
+            raise _no_object(body, path) from error
+        if not bytes(found).lstrip().startswith(b"{"):
+            raise _no_object(body, path)
+        beside = {each: value_at(whole, each) for each in self._paths.beside}
+        return describe([one_line(bytes(found).strip())], self._paths), beside
+
+
+def _no_object(body: bytes, path: str) -> BadRecord:
+    start = body[:80].decode(errors="replace").strip()
+    hint = "HTML" if start.startswith("<") else f"without an object at {path!r}, or cut off"
+    return BadRecord("not-json", f"the page is {hint}; it begins {start!r}")
 
 
 class LineReader:

@@ -62,8 +62,10 @@ class Source(Part):
     query: dict[str, str] = Field(default_factory=dict)
     headers: dict[str, str] = Field(default_factory=dict)
     schedule: Schedule = Field(description="When to poll: NCRONTAB, six fields, UTC.")
-    format: Literal["json", "geojson", "ndjson", "csv", "tsv", "text"] = Field(
-        default="json", description="How a page is written; `text` is a table with blanks."
+    format: Literal["json", "object", "geojson", "ndjson", "csv", "tsv", "text"] = Field(
+        default="json",
+        description="How a page is written; `object` is JSON with one record, `text` a table with "
+        "blanks.",
     )
     charset: str = Field(
         default="", description="Replaces what the tool says, for one that says it wrong."
@@ -114,7 +116,7 @@ class Source(Part):
     def _says_nothing_twice(self) -> Self:
         if not self.keys:
             raise ValueError("key: at least one path names a record")
-        if self.format not in ("json", "geojson") and self.records:
+        if self.format not in ("json", "object", "geojson") and self.records:
             raise ValueError(f"records is a path in JSON; in {self.format} every line is a record")
         return self
 

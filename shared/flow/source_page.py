@@ -98,14 +98,16 @@ class Poll:
 
 async def ask(poll: Poll, request: Request, query: dict[str, str], address: str) -> Answer:
     """The answer to a request, which may have been asked ahead of its turn."""
-    known = poll.journal.cursor.answers.get(address) if poll.conditional else None
-    validators = known.validators if known else Validators()
     if (task := poll.ahead.pop(address, None)) is not None:
         page = await task
         answer = Answer(head=page, pieces=_once(page.body))
     else:
         answer = await poll.reader.fetch(
-            poll.source, request, query=query, validators=validators, seconds=poll.seconds_left
+            poll.source,
+            request,
+            query=query,
+            validators=_validators(poll, address),
+            seconds=poll.seconds_left,
         )
     poll.statuses.update(answer.head.statuses)
     _ask_ahead(poll, request)
@@ -124,12 +126,21 @@ def _ask_ahead(poll: Poll, request: Request) -> None:
         query = walk.query_of(poll.source, poll.walk, each)
         address = address_of(query, each)
         if address not in poll.ahead and len(poll.ahead) < paging.concurrency:
-            poll.ahead[address] = asyncio.create_task(_fetch_whole(poll, each, query))
+            validators = _validators(poll, address)
+            poll.ahead[address] = asyncio.create_task(_fetch_whole(poll, each, query, validators))
 
 
-async def _fetch_whole(poll: Poll, request: Request, query: dict[str, str]) -> Page:
+def _validators(poll: Poll, address: str) -> Validators:
+    """What the address said last, unless all must be read whatever has changed."""
+    known = poll.journal.cursor.answers.get(address) if poll.conditional else None
+    return known.validators if known else Validators()
+
+
+async def _fetch_whole(
+    poll: Poll, request: Request, query: dict[str, str], validators: Validators
+) -> Page:
     answer = await poll.reader.fetch(
-        poll.source, request, query=query, validators=Validators(), seconds=poll.seconds_left
+        poll.source, request, query=query, validators=validators, seconds=poll.seconds_left
     )
     async with aclosing(answer.pieces) as pieces:
         body = b"".join([piece async for piece in pieces])
@@ -146,6 +157,7 @@ async def end_asking(poll: Poll) -> None:
         task.cancel()
     if poll.ahead:
         await asyncio.gather(*poll.ahead.values(), return_exceptions=True)
+    poll.ahead.clear()
 
 
 async def read(poll: Poll, answer: Answer, address: str) -> None:

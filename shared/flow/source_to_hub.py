@@ -161,6 +161,7 @@ async def _page(poll: Poll, request: Request) -> None:
     if poll.full and poll.conditional and not head.unchanged and poll.source.paging.kind != "none":
         # What is gone can only be told by reading all of it: from the first page, unconditionally.
         poll.conditional = False
+        await end_asking(poll)  # What was asked ahead was asked for only if it has changed.
         if poll.counts["pages_unchanged"]:
             await answer.pieces.aclose()
             poll.answers.clear()

@@ -45,6 +45,8 @@ def answer(request: web.Request) -> web.Response:
         return web.Response(status=401)
     if name in TEXTS:
         return web.Response(text=TEXTS[name])
+    if name == "current":
+        return web.json_response({"now": {"station": "b", "id": 0}, "links": {}})
     if name in ("news", "windows"):
         since, until = query["since"], query.get("until", "~")
         return web.json_response(
@@ -87,8 +89,9 @@ async def test_example_is_polled_to_its_last_record(example: dict[str, Any]) -> 
         async with polling(source.pop("url"), settings, **source) as world:
             report = await world.poll()
 
-    assert report.records_sent == len(ROWS)
-    assert sorted(int(each) for each in world.ids()) == list(range(len(ROWS)))
+    rows = 1 if example.get("format") == "object" else len(ROWS)
+    assert report.records_sent == rows
+    assert sorted(int(each) for each in world.ids()) == list(range(rows))
 
 
 def test_every_kind_has_an_example() -> None:

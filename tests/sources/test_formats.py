@@ -305,6 +305,35 @@ async def test_format_is_what_the_document_says(form: str, body: str) -> None:
     assert sent == [{"id": "1", "t": "x" if form == "text" else "x y"}]
 
 
+@pytest.mark.parametrize("path", ["", "data.now"])
+async def test_page_may_be_one_record(path: str) -> None:
+    """Current conditions and exchange rates come alone; the bytes stay as they are."""
+    record = '{"id": 7,\n "rate": 1.10}'
+    body = record if not path else f'{{"data": {{"now": {record}, "then": null}}}}'
+
+    async with (
+        running(lambda _: web.Response(text=body)) as tool,
+        polling(tool.url, format="object", records=path) as world,
+    ):
+        first = await world.poll()
+        again = await world.poll()
+        (event,) = [each for group in world.hub.sent.values() for each in group]
+
+    assert event.body == b'{"id": 7,  "rate": 1.10}'
+    assert (first.records_sent, again.records_sent) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['[{"id":1}]', '{"data":{"now":[{"id":1}]}}', '{"data":{}}', '{"data":7}', '"id"',
+     '{"data":{"now":{"id"', '{"data":{"now":{"id":1}}} x', "<html>"],
+)  # fmt: skip
+async def test_page_without_the_one_record_is_refused(body: str) -> None:
+    """An answer of another shape is not the record with all its fields missing."""
+    with pytest.raises(BadRecord, match=r"the page is (HTML|without an object at 'data.now')"):
+        await answered(body, format="object", records="data.now")
+
+
 async def test_geojson_has_its_records_in_features() -> None:
     """Nobody should have to write it down."""
     body = '{"type":"FeatureCollection","features":[{"id":"a"},{"id":"b"}]}'

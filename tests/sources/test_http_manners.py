@@ -23,7 +23,7 @@ from shared.adapters.http_pace import Pace
 from shared.domain.errors import Misconfigured, TryLater
 from shared.domain.http_outcome import outcome_of
 from tests.builders import NOON
-from tests.source_tool import items, polling, running
+from tests.source_tool import FULL, items, polling, running
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -94,6 +94,35 @@ async def test_each_page_has_its_own_validators() -> None:
 
     assert (unchanged.pages_unchanged, unchanged.records_sent) == (2, 0)
     assert (changed.pages_unchanged, changed.records_sent) == (1, 1)
+
+
+@pytest.mark.parametrize("changed", [[], [1], [6], [2, 5]])
+@pytest.mark.parametrize("full", [False, True])
+async def test_pages_asked_for_at_once_are_asked_with_their_validators(
+    changed: list[int], *, full: bool
+) -> None:
+    """Else a source that is read quickly because it is large costs all its bodies at every poll."""
+
+    def answer(request: web.Request) -> web.Response:
+        page = int(request.query["page"])
+        tag = f"{page} {page in news}"
+        rows = [{"id": page * 10 + i, "v": tag} for i in range(10 if page < 8 else 0)]
+        return tagged(request, web.json_response({"items": rows, "total": 70}), tag)
+
+    news: list[int] = []
+    paging = {"kind": "pageNumber", "concurrency": 3, "total": "total"}
+    dataset = FULL if full else None
+    async with running(answer) as tool, polling(tool.url, paging=paging, dataset=dataset) as world:
+        await world.poll()
+        news += changed
+        report = await world.poll()
+        after = await world.poll()
+
+    assert (report.records_sent, after.records_sent) == (10 * len(changed), 0)
+    assert world.deleted() == []
+    if not (full and changed):
+        assert (report.pages_unchanged, after.pages_unchanged) == (7 - len(changed), 7)
+        assert report.statuses.get(200, 0) == len(changed)
 
 
 async def test_tool_without_validators_that_says_the_same_sends_nothing() -> None:
