@@ -28,7 +28,7 @@ _ZONE = r"Z|UTC|GMT|[+-][0-9]{1,2}(:?[0-9]{2})?|[A-Z][A-Za-z]+/[A-Za-z0-9_/+-]+"
 _CLOCK = rf"[0-9]{{1,2}}(:[0-9]{{1,2}}(:[0-9]{{1,2}}(\.[0-9]*)?)?( ?({_ZONE}))?)?"
 _MOMENT = rf"^[ \t\r\n]*[0-9]{{4}}-[0-9]{{1,2}}-[0-9]{{1,2}}([T ]{_CLOCK})?[ \t\r\n]*$"
 _TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
-_EXPONENT = r"^\s*([+-]?)([0-9]*)\.?([0-9]*)[eE]([+-]?[0-9]{1,9})\s*$"
+_PARTS = r"^\s*([+-]?)([0-9]*)\.?([0-9]*)(?:[eE]([+-]?[0-9]{1,9}))?\s*$"
 _EXPONENT_MAX = 50  # More than a decimal of 38 digits can tell from nothing, or hold.
 
 
@@ -50,7 +50,7 @@ def typed_value(text: Expression, column: Column) -> Expression:
     if column.kind in ("string", "json"):
         return text
     if column.kind == "decimal":
-        return _decimal(text, spark_type(column))
+        return _decimal(text, *column.digits)
     if column.kind == "double":
         # 1e309 is infinity, which T-SQL's FLOAT cannot hold.
         number = fn.when(text.rlike(_NUMBER), text.try_cast("double"))
@@ -64,7 +64,7 @@ def typed_value(text: Expression, column: Column) -> Expression:
         known = read.between(*(fn.timestamp_micros(fn.lit(end)) for end in _TIMES))
         time = fn.when(known, read)
     else:
-        ticks = _decimal(text, "decimal(26,6)") * _MICROSECONDS[column.format]
+        ticks = _decimal(text, 26, 6) * _MICROSECONDS[column.format]
         micros = ticks.try_cast("bigint")
         time = fn.when(micros.between(*_TIMES), fn.timestamp_micros(micros))
     # Sail casts a time's text to no date at all, so a date is always cut from a time.
@@ -100,21 +100,25 @@ def _timestamp(text: Expression) -> Expression:
     return fn.coalesce(text.try_cast("timestamp"), with_seconds.try_cast("timestamp"))
 
 
-def _decimal(text: Expression, kind: str) -> Expression:
-    # Sail reads no exponent in a decimal.
-    value = fn.coalesce(text.try_cast(kind), _without_exponent(text).try_cast(kind))
-    return fn.when(text.rlike(_NUMBER), value)
+def _decimal(text: Expression, precision: int, scale: int) -> Expression:
+    kind = f"decimal({precision},{scale})"
+    plain = _written_plainly(text, scale=scale)
+    return fn.when(text.rlike(_NUMBER), fn.coalesce(text.try_cast(kind), plain.try_cast(kind)))
 
 
-def _without_exponent(text: Expression) -> Expression:
-    """Return a number with an exponent as one without; NULL for any other text."""
-    sign, whole, fraction, power = (fn.regexp_extract(text, _EXPONENT, n) for n in range(1, 5))
-    exponent, zeros = power.try_cast("int"), fn.lit("0" * _EXPONENT_MAX)
+def _written_plainly(text: Expression, *, scale: int) -> Expression:
+    """Return a number without exponent and needless digits; NULL for any other text.
+
+    Sail reads no exponent in a decimal, and at most 76 digits, zeros that say nothing included. One
+    digit beyond the scale says how to round.
+    """
+    sign, whole, fraction, power = (fn.regexp_extract(text, _PARTS, n) for n in range(1, 5))
+    exponent = fn.coalesce(power.try_cast("int"), fn.lit(0))
+    zeros = fn.lit("0" * _EXPONENT_MAX)
     digits = fn.concat(zeros, whole, fraction, zeros)
     point = fn.length(whole) + exponent + _EXPONENT_MAX
-    beyond = fn.substring(digits, point + 1, fn.length(digits))
+    beyond = fn.substring(digits, point + 1, fn.lit(scale + 1))
     moved = fn.concat(fn.substring(digits, 1, point), fn.lit("."), beyond)
-    # Sail counts zeros that say nothing as digits.
     number = fn.concat(sign, fn.lit("0"), fn.btrim(moved, fn.lit("0")))
     number = fn.when(point < 0, "0").when(exponent <= _EXPONENT_MAX, number)
     number = number.when(fn.btrim(digits, fn.lit("0")) == "", "0")

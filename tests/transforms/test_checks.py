@@ -143,7 +143,7 @@ ZONES = st.sampled_from(
     [None, UTC, *(timezone(timedelta(minutes=minutes)) for minutes in (-300, 345, 840, -720, 1080))]
 )
 TIMES = st.datetimes(timezones=ZONES)
-DIGITS = r"[+-]?([0-9]{0,9}(\.[0-9]{0,12})?|[0-9]{20,60})([eE][+-]?[0-9]{1,3})?"
+DIGITS = r"[+-]?([0-9]{0,9}(\.[0-9]{0,12})?|[0-9]{20,60}(\.[0-9]{20,60})?)([eE][+-]?[0-9]{1,2})?"
 #: What people, spreadsheets and other languages write where something else is expected.
 ODD_TEXTS = [
     json.loads(line) for line in Path(__file__).with_name("odd_texts.txt").read_text().splitlines()
