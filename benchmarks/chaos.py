@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -131,12 +132,13 @@ class Feed:
             assert request.transport is not None
             request.transport.abort()
             return response
-        if fault == "drip":
-            for start in range(0, len(body), len(body) // 8 + 1):
-                await response.write(body[start : start + len(body) // 8 + 1])
-                await asyncio.sleep(0.2)
-            return response
-        await response.write(body)
+        with suppress(ConnectionError):  # Whoever asked was killed meanwhile.
+            if fault == "drip":
+                for start in range(0, len(body), len(body) // 8 + 1):
+                    await response.write(body[start : start + len(body) // 8 + 1])
+                    await asyncio.sleep(0.2)
+            else:
+                await response.write(body)
         return response
 
 
