@@ -84,6 +84,33 @@ class Hub(Protocol):
         """
 
 
+class HubAround:
+    """A hub around another one, for what is done to events on their way: it tells what that tells.
+
+    Whoever inherits says how it sends.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        """`hub` does the work."""
+        self._hub = hub
+
+    async def last_sequences(self, material: str, *, partitions: int) -> dict[str, int]:
+        """Ask the hub."""
+        return await self._hub.last_sequences(material, partitions=partitions)
+
+    async def life(self, material: str, *, fresh: bool = False) -> str:
+        """Ask the hub."""
+        return await self._hub.life(material, fresh=fresh)
+
+    async def first_sequence(self, partition: Partition) -> int:
+        """Ask the hub."""
+        return await self._hub.first_sequence(partition)
+
+    def read(self, partition: Partition, *, first: int, last: int) -> AsyncIterator[HubBatch]:
+        """Read the hub."""
+        return self._hub.read(partition, first=first, last=last)
+
+
 class Claims(Protocol):
     """Bodies too large for an event, until they are landed."""
 

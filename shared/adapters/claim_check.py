@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from shared.adapters.blob_storage import read, storage_errors
 from shared.domain import claim
 from shared.domain.cloud_event import BODY_BYTES_MAX
+from shared.ports import HubAround
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from azure.storage.blob.aio import BlobServiceClient
 
     from shared.domain.cloud_event import CloudEvent
-    from shared.domain.raw_blob import HubBatch, Partition
     from shared.ports import Claims, Hub
 
 
@@ -42,20 +42,21 @@ class BlobClaims:
         return kept.value if kept else None
 
 
-class ClaimCheckedHub:
-    """Hub: takes events of any size; what the service would refuse is claimed first."""
+class ClaimCheckedHub(HubAround):
+    """Hub: takes events of any size; what the service would refuse is claimed first.
+
+    What it reads are claims as they are, which landing fetches.
+    """
 
     def __init__(self, hub: Hub, claims: Claims) -> None:
         """`hub` does the work, `claims` keeps what is too large for it."""
-        self._hub = hub
+        super().__init__(hub)
         self._claims = claims
 
     async def send(self, material: str, events: Mapping[int, Sequence[CloudEvent]]) -> None:
         """Keep what is too large, then send: a reference never leads to nothing."""
         small = {
             number: [await self._claimed(material, each) for each in members]
-            if any(len(each.body) > BODY_BYTES_MAX for each in members)
-            else members
             for number, members in events.items()
         }
         await self._hub.send(material, small)
@@ -64,19 +65,3 @@ class ClaimCheckedHub:
         if len(event.body) <= BODY_BYTES_MAX:
             return event
         return claim.claiming(event, await self._claims.put(material, event.body))
-
-    async def last_sequences(self, material: str, *, partitions: int) -> dict[str, int]:
-        """Ask the hub."""
-        return await self._hub.last_sequences(material, partitions=partitions)
-
-    async def life(self, material: str, *, fresh: bool = False) -> str:
-        """Ask the hub."""
-        return await self._hub.life(material, fresh=fresh)
-
-    async def first_sequence(self, partition: Partition) -> int:
-        """Ask the hub."""
-        return await self._hub.first_sequence(partition)
-
-    def read(self, partition: Partition, *, first: int, last: int) -> AsyncIterator[HubBatch]:
-        """Read the hub: claims as they are, which landing fetches."""
-        return self._hub.read(partition, first=first, last=last)

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+from shared.domain.page import WAIT_MAX_S
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
 #: A reset time beyond this is a moment since 1970, not a number of seconds from now; beyond the
 #: other, one in milliseconds.
 _EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1_000_000_000, 100_000_000_000
-#: Whatever a tool says, it is asked again after a day: a slip of its pen must not silence it.
-_WAIT_MAX_S = 86_400.0
 _SPENT = re.compile(r"(?:^|[;,\s])r(?:emaining)?=0(?:$|[;,\s])")
 _RESET = re.compile(r"(?:^|[;,\s])(?:t|reset)=(\d+)")
 
@@ -92,4 +92,4 @@ def _seconds_until(reset: str, now: datetime) -> float:
 
 def _bounded(seconds: float) -> float:
     """Seconds that can be waited; what is no number is no wait."""
-    return min(max(0.0, seconds), _WAIT_MAX_S)
+    return min(max(0.0, seconds), float(WAIT_MAX_S))

@@ -19,6 +19,8 @@ from shared.domain import json_scan
 from shared.domain.errors import BadRecord
 from shared.domain.record import Record, Records
 
+#: The fields of an object, each as it is written.
+fields_of = msgspec.json.Decoder(dict[str, Raw]).decode
 _LINE_BREAKS = re.compile(rb"[\r\n]+")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
 _OK = 200
+#: Whatever a tool says, it is asked again after a day: a slip of its pen must not silence it.
+WAIT_MAX_S = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +66,9 @@ class Page:
 
     @property
     def rest_s(self) -> int:
-        """For how long the tool wants not to be polled again, as GitHub says it; a day at most."""
+        """For how long the tool wants not to be polled again, as GitHub says it."""
         text = self.headers.get("x-poll-interval", "")
-        return min(int(text), 86_400) if text.isdecimal() else 0
+        return min(int(text), WAIT_MAX_S) if text.isdecimal() else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,15 @@ from msgspec import Raw
 
 from shared.domain import json_scan
 from shared.domain.errors import BadRecord
-from shared.domain.json_page import JsonPaths, checked, describe, one_line, slice_page, value_at
+from shared.domain.json_page import (
+    JsonPaths,
+    checked,
+    describe,
+    fields_of,
+    one_line,
+    slice_page,
+    value_at,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +42,6 @@ _CUTS_MAX = 8
 #: What stands between two fields; nothing: any number of blanks.
 _DELIMITERS = {"csv": ",", "tsv": "\t", "text": ""}
 _array = msgspec.json.Decoder(list[Raw]).decode
-_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class PageReader(Protocol):
@@ -157,7 +164,7 @@ class ObjectReader:
             whole = json.loads(body)
             found = Raw(body)
             for step in path.split(".") if path else ():
-                found = _fields(found)[step]
+                found = fields_of(found)[step]
         except (ValueError, KeyError, RecursionError) as error:
             raise _no_object(body, path) from error
         if not bytes(found).lstrip().startswith(b"{"):

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Raw
 from xxhash import xxh3_64_digest
 
+from shared.domain.json_page import fields_of
 from shared.domain.seen_many import ENTRY_BYTES, MET, NOT_MET, Many
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ HASH_BYTES, CONTENT_BYTES = 8, 7
 UNSETTLED = b"\xff" * CONTENT_BYTES
 #: Stands in a journal for an entry that is no more.
 GONE = bytes(CONTENT_BYTES)
-_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +211,7 @@ def contents_of(source: Source, records: Records) -> list[bytes]:
 def _without(body: bytes | Raw, paths: list[list[str]]) -> bytes:
     """A record without the values at some paths; whatever else is in it stays as it is written."""
     try:
-        fields = _fields(body)
+        fields = fields_of(body)
     except (msgspec.DecodeError, RecursionError):
         return bytes(body)
     for first, *rest in paths:

@@ -120,11 +120,14 @@ def is_complete(walk: Walk, source: Source) -> bool:
     """Whether a walk at its end has provably seen every record there is."""
     counted = walk.total is not None and walk.total == walk.records - walk.repeated
     alone = isinstance(source.paging, NoPaging) and not source.paging.total
-    asked = {*source.query.values(), *(text for _, text in parse_qsl(urlsplit(source.url).query))}
-    alone = (
-        alone and str(walk.records) not in asked
-    )  # As many as were asked for: there may be more.
-    return bool(walk.request is None and walk.whole and walk.records and (counted or alone))
+    proven = counted or (alone and not _as_many_as_asked(walk, source))
+    return bool(walk.request is None and walk.whole and walk.records and proven)
+
+
+def _as_many_as_asked(walk: Walk, source: Source) -> bool:
+    """Whether the query asks for exactly so many records: then there may be more."""
+    in_url = (text for _, text in parse_qsl(urlsplit(source.url).query))
+    return str(walk.records) in {*source.query.values(), *in_url}
 
 
 def can_be_complete(source: Source) -> bool:

@@ -35,7 +35,6 @@ class Journal:
         self.seen = Seen()
         self.state: dict[str, Any] = {}
         self.claimed = False
-        self.rest_s = 0
         self.goes_on = False
         self._source = source
         self._cursors = cursors

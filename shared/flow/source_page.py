@@ -77,6 +77,7 @@ class Poll:
     answers: dict[str, Known] = field(default_factory=dict)
     before: list[str] = field(default_factory=list)  # Addresses of the walk's pages, in order.
     digest: str = ""
+    rest_s: int = 0  # For how long the tool wants to be left alone.
     ahead: dict[str, asyncio.Task[Page]] = field(default_factory=dict)
     pages_met: set[bytes] = field(default_factory=set)
     held: Held = field(default_factory=Held)

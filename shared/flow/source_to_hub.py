@@ -169,7 +169,7 @@ async def _page(poll: Poll, request: Request) -> None:
             return
     poll.counts["pages"] += 1
     poll.before = [*poll.before[-1:], address]
-    poll.journal.rest_s = max(poll.journal.rest_s, head.rest_s)
+    poll.rest_s = max(poll.rest_s, head.rest_s)
     known = poll.journal.cursor.answers.get(address)
     if head.unchanged:
         await answer.pieces.aclose()
@@ -233,7 +233,7 @@ async def _finish(poll: Poll) -> None:
 
 def _rest_until(poll: Poll) -> datetime | None:
     """Until when the tool asked not to be polled again, with a second for timers that are early."""
-    rest = timedelta(seconds=poll.journal.rest_s - 1)
+    rest = timedelta(seconds=poll.rest_s - 1)
     return poll.started + rest if rest > timedelta() else None
 
 

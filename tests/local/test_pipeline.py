@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import json
 import os
@@ -11,16 +10,15 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.local_ports import free_base
+from tests.threaded_tool import Answering, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,35 +181,17 @@ def test_any_process_may_be_killed_at_work(machine: Machine) -> None:
     assert rows == ROWS
 
 
-@contextlib.contextmanager
-def tool(records: list[dict[str, str]]) -> Iterator[str]:
-    """A tool that answers GET with these records; its address."""
-    body = json.dumps(records).encode()
-
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/records"
-        server.shutdown()
-        thread.join()
-
-
 def test_record_too_large_for_an_event_becomes_a_row_like_any_other(machine: Machine) -> None:
     """A hub takes 1 MiB an event; the tool knows nothing of that, and nobody should have to."""
     sizes = {"small": 10, "large": 3_000_000}
     columns = {"id": {"type": "string"}, "text": {"type": "string"}}
-    with tool([{"id": name, "text": "x" * size} for name, size in sizes.items()]) as url:
+
+    class Notes(Answering):
+        def answer(self) -> bytes:
+            rows = [{"id": name, "text": "x" * size} for name, size in sizes.items()]
+            return json.dumps(rows).encode()
+
+    with serving(Notes) as url:
         document = {
             "name": "notes",
             "sources": [{"name": "tool", "url": url, "schedule": "* * * * * *", "key": "id",

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -15,6 +12,7 @@ from typer.testing import CliRunner
 
 from cli.__main__ import commands
 from shared.domain.errors import Misconfigured
+from tests.threaded_tool import Answering, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,37 +21,19 @@ if TYPE_CHECKING:
 ROWS = [{"id": number, "at": f"2026-11-{number + 10}", "t": "x" * 300} for number in range(8)]
 
 
-class Tool(BaseHTTPRequestHandler):
+class Tool(Answering):
     """Gives the rows from `since` to before `until`."""
 
     asked: ClassVar[list[dict[str, str]]] = []
 
-    def do_GET(self) -> None:
-        """Answer."""
+    def answer(self) -> bytes:
+        """Give the window that is asked for."""
         query = dict(parse_qsl(urlsplit(self.path).query))
         self.asked.append(query)
-        since, until = query.get("since", ""), query.get("until", "~")
-        body = json.dumps([row for row in ROWS if since <= str(row["at"]) < until]).encode()
         if "html" in self.path:
-            body = b"<html>"
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def tool() -> Iterator[str]:
-    """A tool in a thread: a command has a loop of its own."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Tool) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+            return b"<html>"
+        since, until = query.get("since", ""), query.get("until", "~")
+        return json.dumps([row for row in ROWS if since <= str(row["at"]) < until]).encode()
 
 
 @pytest.fixture
@@ -63,7 +43,7 @@ def place(azurite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         if "state" not in {container.name for container in blobs.list_containers()}:
             blobs.create_container("state")
     cursor = {"field": "at", "form": "date", "parameter": "since", "until": "until"}
-    with tool() as url:
+    with serving(Tool) as url:
         source = {"url": url, "schedule": "0 * * * * *", "publishes": "dry-things"}
         document = {
             "name": "test",
