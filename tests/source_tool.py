@@ -142,6 +142,14 @@ async def polling(
         yield World(document=document(**parts), reader=reader, clock=clock, waits=waits)
 
 
+def tagged(request: web.Request, page: web.Response, tag: str) -> web.Response:
+    """The page, or 304 to whoever has it."""
+    if request.headers.get("If-None-Match") == f'"{tag}"':
+        return web.Response(status=304)
+    page.headers["ETag"] = f'"{tag}"'
+    return page
+
+
 def items(first: int, last: int, **more: Any) -> web.Response:
     """A page of the records `first` to `last`, without `last`."""
     return web.json_response({"items": [{"id": number} for number in range(first, last)], **more})
